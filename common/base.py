@@ -1,0 +1,188 @@
+"""Training and evaluation loops. They receive built objects: a model, a criterion, hands, a loader."""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from common.hand.mano import ManoLayer
+from common.nets.losses import Criterion
+from common.targets import add_targets, to_device
+from common.utils.checkpoint import save_atomic, snapshot_path
+from common.utils.dist import rank, world_size
+from common.utils.errors import UserError
+from common.utils.logger import RunLog
+
+Batch = dict[str, Any]
+
+
+class Trainer:
+    """Trains a model on a loader; its state holds all that an unbroken run would have had.
+
+    loader: yields batches, knows len() in steps and set_epoch(epoch).
+    draw(pred, batch) -> uint8 RGB picture for TensorBoard.
+    """
+
+    def __init__(self, model: nn.Module, criterion: Criterion, mano: ManoLayer, loader: Iterable[Batch],
+                 device: torch.device, log: RunLog, draw: Callable[[Batch, Batch], np.ndarray], *,
+                 epochs: int, lr: float, weight_decay: float, warmup: float, grad_clip: float,
+                 amp: bool, log_every: int, picture_every: int):
+        self.mano, self.loader, self.device = mano.to(device), loader, device
+        self.criterion, self.log, self.draw = criterion.to(device), log, draw
+        self.network = model.to(device, memory_format=torch.channels_last)
+        self.model = self.network
+        if world_size() > 1:
+            self.model = DistributedDataParallel(
+                self.network, device_ids=[device] if device.type == "cuda" else None
+            )
+        cuda = device.type == "cuda"
+        self.amp = amp and cuda
+        self.grad_clip, self.log_every, self.picture_every = grad_clip, log_every, picture_every
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(model, weight_decay), lr=lr, betas=(0.9, 0.98), fused=cuda
+        )
+        self.epochs, self.epoch, self.step = epochs, 0, 0  # epoch: the next one to train
+        rate = warmup_cosine(epochs * len(loader), warmup)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rate)
+
+    def fit(self, folder: Path, about: dict[str, Any]) -> None:
+        """Train the epochs that remain; after each, a snapshot that also carries `about`."""
+        for epoch in range(self.epoch, self.epochs):
+            start = time.perf_counter()
+            means = self.train_epoch(epoch)
+            self.epoch = epoch + 1
+            if rank() == 0:
+                save_atomic({**self.state_dict(), "last_epoch": epoch, **about}, snapshot_path(folder, epoch))
+            seconds = time.perf_counter() - start
+            self.log.line({"epoch": epoch, "step": self.step, "seconds": round(seconds, 1), **means})
+            losses = " ".join(f"{name} {value:.3f}" for name, value in means.items())
+            self.log.say(f"epoch {epoch}: {seconds:.0f} s, {losses}")
+
+    def train_epoch(self, epoch: int) -> dict[str, float]:
+        """One pass over the loader -> mean of the total loss and of every term."""
+        self.model.train()
+        self.loader.set_epoch(epoch)
+        sums: dict[str, float] = {}
+        bar = tqdm(self.loader, desc=f"epoch {epoch}/{self.epochs - 1}", disable=rank() > 0,
+                   dynamic_ncols=True, mininterval=1)
+        for batch in bar:
+            batch = add_targets(to_device(batch, self.device), self.mano)
+            pred, terms = self.train_step(batch)
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0.0) + value
+            self.report(bar, pred, batch, terms)
+            self.step += 1
+        return {name: value / len(self.loader) for name, value in sums.items()}
+
+    def train_step(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Forward, loss, backward, update -> predictions and the terms' values with their total."""
+        image = batch["img"].contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+            pred = self.model(image)
+        terms = self.criterion({k: v.float() for k, v in pred.items()}, batch)
+        total = self.criterion.total(terms)
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.grad_clip)
+        values = dict(zip(terms, torch.stack([t.detach() for t in terms.values()]).tolist(), strict=True))
+        self.require_finite(values, float(norm), batch["id"])
+        self.optimizer.step()
+        self.schedule.step()
+        return pred, {"total": sum(self.criterion.weights[k] * v for k, v in values.items()), **values}
+
+    def require_finite(self, terms: dict[str, float], norm: float, ids: list[str]) -> None:
+        """Stop before the optimizer moves on a loss or gradient that is not a number."""
+        bad = [name for name, value in terms.items() if not math.isfinite(value)]
+        if bad or not math.isfinite(norm):
+            what = f"the loss {', '.join(bad)}" if bad else "the gradient"
+            raise UserError(
+                f"{what} is not finite at step {self.step}, samples {', '.join(ids[:8])}: the last "
+                "snapshot is good; continue from it with a smaller --set train.lr"
+            )
+
+    def report(self, bar: tqdm, pred: Batch, batch: Batch, terms: dict[str, float]) -> None:
+        """Progress bar, TensorBoard scalars and pictures."""
+        pictures = len(batch["img"]) * world_size()
+        rate = bar.format_dict["rate"] or 0
+        bar.set_postfix_str(f"{rate * pictures:.1f} pictures/s, loss {terms['total']:.3f}", refresh=False)
+        if self.step % self.log_every == 0:
+            self.log.scalars("loss", terms, self.step)
+            self.log.scalars("train", {"lr": self.schedule.get_last_lr()[0]}, self.step)
+        if self.step % self.picture_every == 0 and rank() == 0:
+            self.log.picture("prediction beside ground truth", self.draw(pred, batch), self.step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data; batches depend on (seed, epoch) alone, so torch's generators are all the chance."""
+        cuda = self.device.type == "cuda"
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": {"last_epoch": self.schedule.last_epoch},
+            "epoch": self.epoch,
+            "step": self.step,
+            "random": {
+                "cpu": torch.get_rng_state(),
+                "cuda": torch.cuda.get_rng_state(self.device) if cuda else None,
+            },
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        try:
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.epoch, self.step = state["epoch"], state["step"]
+            self.schedule.last_epoch = state["schedule"]["last_epoch"]
+            torch.set_rng_state(state["random"]["cpu"])
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise UserError(f"this snapshot cannot be continued: {str(error).splitlines()[-1]}") from None
+        if self.device.type == "cuda" and state["random"]["cuda"] is not None:
+            torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
+        for group, base in zip(self.optimizer.param_groups, self.schedule.base_lrs, strict=True):
+            group["lr"] = base * self.schedule.lr_lambdas[0](self.schedule.last_epoch)
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices and filters decay; biases, normalisation and embeddings of one axis do not."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+def warmup_cosine(steps: int, warmup: float) -> Callable[[int], float]:
+    """Factor of the learning rate at a step: linear rise over the first part, cosine fall to 1 %."""
+    rise = max(1, round(steps * warmup))
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return (step + 1) / rise
+        progress = min(1.0, (step - rise) / max(1, steps - rise))
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
+
+    return factor
+
+
+@torch.inference_mode()
+def evaluate(model: nn.Module, loader: Iterable[Batch], mano: ManoLayer, metrics: Any,
+             device: torch.device) -> float:
+    """Feed every batch's predictions to `metrics`; returns network pictures per second."""
+    model, mano = model.to(device).eval(), mano.to(device)
+    pictures, seconds = 0, 0.0
+    for batch in tqdm(loader, desc="test", dynamic_ncols=True, mininterval=1):
+        batch = add_targets(to_device(batch, device), mano)
+        start = time.perf_counter()
+        pred = model(batch["img"])
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds += time.perf_counter() - start
+        pictures += len(batch["img"])
+        metrics.update(pred, batch)
+    return pictures / max(seconds, 1e-9)

@@ -1,0 +1,190 @@
+"""Reading the hand model: official MANO pickles without chumpy, or the licence-free stand-in hand.
+
+A MANO file is a Python 2 pickle that names chumpy and scipy classes. It is read with an allow-list:
+inert stand-ins replace those classes, and any other name in the file is refused before it can run.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.hand.joints import LEFT, RIGHT
+from common.utils.errors import UserError
+
+STANDIN_FILE = Path(__file__).with_name("standin_hand.npz")
+STANDIN_NAME = "stand-in hand"
+FILE_NAMES = ("MANO_RIGHT.pkl", "MANO_LEFT.pkl")
+SUBFOLDERS = ("", "mano", "models", "mano_v1_2/models")
+SHAPES = {
+    "v_template": (778, 3),
+    "f": (1538, 3),
+    "J_regressor": (16, 778),
+    "kintree_table": (2, 16),
+    "weights": (778, 16),
+    "posedirs": (778, 3, 135),
+    "shapedirs": (778, 3, 10),
+    "hands_mean": (45,),
+}
+WHERE_TO_GET_IT = (
+    "register at mano.is.tue.mpg.de, download mano_v1_2.zip and set smplx_path to the folder that "
+    "holds MANO_RIGHT.pkl and MANO_LEFT.pkl; leave smplx_path unset for the stand-in hand"
+)
+
+
+class _State:
+    """Holds the state of a pickled object and nothing else."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.state = state
+
+
+class _SparseColumns(_State):
+    """A scipy csc_matrix."""
+
+    def value(self) -> NDArray:
+        s = self.state
+        dense = np.zeros(s.get("_shape", s.get("shape")))
+        columns = np.repeat(np.arange(dense.shape[1]), np.diff(s["indptr"]))
+        np.add.at(dense, (s["indices"], columns), s["data"])
+        return dense
+
+
+class _ChumpyArray(_State):
+    """A chumpy Ch: an array with bookkeeping."""
+
+    def value(self) -> NDArray:
+        return np.asarray(self.state["x"])
+
+
+class _ChumpySelect(_State):
+    """A chumpy Select: some entries of another array, reshaped."""
+
+    def value(self) -> NDArray:
+        source = _plain(self.state["a"])
+        return source.ravel()[self.state["idxs"]].reshape(self.state["preferred_shape"])
+
+
+def _allowed_names() -> dict[tuple[str, str], Any]:
+    reconstruct = np.zeros(0).__reduce__()[0]
+    allowed = {
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+        ("_codecs", "encode"): _encode_latin1,
+        ("__builtin__", "set"): set,
+        ("builtins", "set"): set,
+        ("chumpy.ch", "Ch"): _ChumpyArray,
+        ("chumpy.reordering", "Select"): _ChumpySelect,
+    }
+    for core in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        allowed[core, "_reconstruct"] = reconstruct
+    for module in ("scipy.sparse.csc", "scipy.sparse._csc"):
+        allowed[module, "csc_matrix"] = _SparseColumns
+    return allowed
+
+
+def _encode_latin1(text: str, encoding: str) -> bytes:
+    """How Python 3 writes bytes into a protocol 2 pickle; only ever called with latin1."""
+    return text.encode("latin1")
+
+
+class _Reader(pickle.Unpickler):
+    allowed = _allowed_names()
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return self.allowed[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which no MANO file needs") from None
+
+
+def _plain(value: Any) -> Any:
+    return value.value() if isinstance(value, _State) else value
+
+
+def read_mano_pickle(path: Path) -> dict[str, NDArray]:
+    """One official MANO_*.pkl -> dict of float64/int64 arrays, shapedirs cut to 10 components.
+
+    Raises UserError on a file that is not there, is no pickle, names anything but arrays, or holds
+    arrays of other shapes. Nothing in the file is executed.
+    """
+    try:
+        with open(path, "rb") as file:
+            raw = _Reader(file, encoding="latin1").load()
+    except OSError as error:
+        raise UserError(f"cannot read the hand model {path} ({error.strerror}): {WHERE_TO_GET_IT}") from None
+    except Exception as error:  # a damaged or hostile pickle can raise anything
+        raise UserError(f"{path} is not a MANO file, nothing of it was run: {error}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path} is not a MANO file: it holds a {type(raw).__name__}, not a dictionary")
+    return _checked(raw, path)
+
+
+def _checked(raw: dict[str, Any], path: Path) -> dict[str, NDArray]:
+    model = {}
+    for key, shape in SHAPES.items():
+        if key not in raw:
+            raise UserError(f"{path} is not a MANO file: it has no '{key}'")
+        value = np.asarray(_plain(raw[key]))
+        value = value[..., :10] if key == "shapedirs" else value
+        if value.shape != shape:
+            raise UserError(f"{path} is not a MANO hand: '{key}' is {value.shape}, expected {shape}")
+        model[key] = value.astype(np.int64 if key in ("f", "kintree_table") else np.float64)
+    return model
+
+
+def find_mano_files(smplx_path: str | Path) -> tuple[Path, Path]:
+    """(right, left) files for a folder, one of its usual subfolders, or either file itself."""
+    given = Path(smplx_path).expanduser()
+    folders = [given.parent] if given.suffix == ".pkl" else [given / sub for sub in SUBFOLDERS]
+    for folder in folders:
+        files = tuple(folder / name for name in FILE_NAMES)
+        if all(file.is_file() for file in files):
+            return files
+    raise UserError(
+        f"no {FILE_NAMES[0]} and {FILE_NAMES[1]} in {given} or its subfolders "
+        f"{', '.join(SUBFOLDERS[1:])}: {WHERE_TO_GET_IT}"
+    )
+
+
+def read_standin() -> dict[str, NDArray]:
+    """The stand-in right hand, same keys, shapes and units as a MANO file (tool/make_hand.py)."""
+    with np.load(STANDIN_FILE) as asset:
+        return _checked(dict(asset), STANDIN_FILE)
+
+
+def mirrored(model: dict[str, NDArray]) -> dict[str, NDArray]:
+    """The other hand of a model: x -> -x, winding reversed, rotations (x, -y, -z)."""
+    flip = np.array([-1.0, 1.0, 1.0])
+    spin = np.array([1.0, -1.0, -1.0])
+    # posedirs answer to the entries of R - I; under F R F entry (r, c) changes sign with both flips
+    entry = np.tile(np.outer(flip, flip).ravel(), 15)
+    return {
+        **model,
+        "v_template": model["v_template"] * flip,
+        "f": model["f"][:, ::-1].copy(),
+        "shapedirs": model["shapedirs"] * flip[:, None],
+        "posedirs": model["posedirs"] * flip[:, None] * entry,
+        "hands_mean": (model["hands_mean"].reshape(15, 3) * spin).ravel(),
+    }
+
+
+def read_hands(smplx_path: str | Path | None) -> tuple[list[dict[str, NDArray]], str]:
+    """Both hands in (right, left) order and the name of the model; None gives the stand-in hand.
+
+    The official left file carries the x components of shapedirs with the wrong sign
+    (smplx issue 48); they are corrected here, once.
+    """
+    standin = read_standin()
+    if smplx_path is None:
+        return [standin, mirrored(standin)], STANDIN_NAME
+    hands = [read_mano_pickle(path) for path in find_mano_files(smplx_path)]
+    right_x, left_x = (hands[side]["shapedirs"][:, 0] for side in (RIGHT, LEFT))
+    if np.abs(left_x - right_x).sum() < np.abs(left_x + right_x).sum():
+        hands[LEFT]["shapedirs"][:, 0] *= -1
+    same = np.allclose(hands[RIGHT]["v_template"], standin["v_template"], atol=1e-6)
+    return hands, STANDIN_NAME if same else "MANO"
+
+

@@ -1,0 +1,92 @@
+"""Mesh stage: self-joint transformer and MANO regressor (figure, middle box).
+
+Shapes: B batch, 2 hands, 21 joint tokens of c channels, A = c + c/4 channels of F*.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from common.hand.joints import NUM_JOINTS, WRIST
+from common.hand.mano import ManoLayer
+from common.nets.joint_stage import normalise_joints
+from common.nets.layers import PerHand, SelfAttention
+from common.utils.geometry import IMAGE_SIZE, rotation_6d_to_matrix
+
+# Regressors on 21 x (c + 3) flattened features explode under Adam without these (measured: gradient
+# norm of the first steps 169-978 against 7.9).
+TOKEN_SCALE, POOLED_SCALE = 1 / 32, 1 / 8
+PIXELS_PER_METRE = 800.0  # a hand of 20 cm covers about 160 pixels of the crop
+
+
+class SelfJointTransformer(nn.Sequential):
+    """Self-attention over the joints of one hand, with a learned embedding of the joint."""
+
+    def __init__(self, channels: int, blocks: int):
+        super().__init__(*[SelfAttention(channels) for _ in range(blocks)])
+        self.embedding = nn.Parameter(torch.randn(NUM_JOINTS, channels) * 0.02)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B,21,c)
+        return super().forward(x + self.embedding)
+
+
+class MeshStage(nn.Module):
+    """F_J, J and F* -> MANO parameters, camera, relative translation, presence, rough mesh M_r."""
+
+    def __init__(self, channels: int, adapted: int, sjt_blocks: int, mano: ManoLayer):
+        super().__init__()
+        self.mano = mano
+        self.sjt = PerHand(lambda: SelfJointTransformer(channels, sjt_blocks))
+        self.rotation = PerHand(lambda: nn.Linear(NUM_JOINTS * (channels + 3), 16 * 6))
+        self.shape = PerHand(lambda: nn.Linear(adapted, 10))
+        self.cam = PerHand(lambda: nn.Linear(adapted + NUM_JOINTS * 3, 3))
+        self.presence = PerHand(lambda: nn.Linear(adapted, 1))
+        self.rel_trans = nn.Sequential(
+            nn.Linear(2 * (adapted + NUM_JOINTS * 3), channels), nn.ReLU(), nn.Linear(channels, 3)
+        )
+        self.reset_regressors()
+
+    def reset_regressors(self) -> None:
+        """Start from the mean pose, the mean shape, and a camera centred on the predicted wrist."""
+        rest = self.mano.rotations(torch.zeros(1, 2, 16, 3))[0, ..., :2].flatten(1)  # (2,96), 6-D
+        for hand in range(2):
+            for linear in (self.rotation.hands[hand], self.shape.hands[hand], self.cam.hands[hand]):
+                nn.init.normal_(linear.weight, std=1e-3)
+                nn.init.zeros_(linear.bias)
+            with torch.no_grad():
+                self.rotation.hands[hand].bias.copy_(rest[hand])
+                wrist_uv = self.cam.hands[hand].weight[1:, -3 * NUM_JOINTS :][:, 3 * WRIST : 3 * WRIST + 2]
+                wrist_uv.copy_(torch.eye(2))
+        nn.init.normal_(self.rel_trans[-1].weight, std=1e-3)
+        nn.init.zeros_(self.rel_trans[-1].bias)
+
+    def forward(self, stage: dict[str, Tensor]) -> dict[str, Tensor]:
+        tokens = self.sjt(stage["joint_features"])  # F*_J (B,2,21,c)
+        pooled = stage["adapted"].mean((-2, -1)) * POOLED_SCALE  # (B,2,A)
+        with torch.autocast(tokens.device.type, enabled=False):  # heads and MANO in float32
+            return self.regress(tokens.float(), pooled.float(), stage["joints_img"])
+
+    def regress(self, tokens: Tensor, pooled: Tensor, joints_img: Tensor) -> dict[str, Tensor]:
+        joints = normalise_joints(joints_img)  # (B,2,21,3) in [-1,1]
+        flat = (torch.cat([tokens, joints], -1) * TOKEN_SCALE).flatten(2)
+        rotmat = rotation_6d_to_matrix(self.rotation(flat).unflatten(-1, (16, 6)))
+        shape = self.shape(pooled)
+        placed = torch.cat([pooled, joints.flatten(2)], -1)  # (B,2,A+63)
+        verts = self.mano.skin(rotmat, shape)
+        joints_rough = self.mano.joints(verts)
+        wrist = joints_rough[:, :, WRIST : WRIST + 1]
+        return {
+            "rotmat": rotmat,
+            "shape": shape,
+            "cam": pixels_camera(self.cam(placed)),
+            "rel_trans": self.rel_trans(placed.flatten(1)),
+            "present": self.presence(pooled).squeeze(-1),
+            "verts_rough": verts - wrist,
+            "joints_rough": joints_rough - wrist,
+        }
+
+
+def pixels_camera(raw: Tensor) -> Tensor:
+    """Regressed (..., 3), about [-1,1] -> weak perspective s (pixels per metre), tx, ty (pixels)."""
+    scale = PIXELS_PER_METRE * (1 + raw[..., :1])
+    centre = (raw[..., 1:] + 1) * (IMAGE_SIZE / 2) - 0.5
+    return torch.cat([scale, centre], -1)

@@ -1,0 +1,80 @@
+"""Snapshots: written whole or not at all, read as plain data only."""
+
+import os
+import pickle
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from common.utils.errors import UserError
+
+
+def save_atomic(value: dict[str, Any], path: Path) -> None:
+    """Write beside the target, flush to the disk, then rename: the old file stays until the new is whole.
+
+    Raises UserError when the disk is full or not writable; what was there before is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with open(partial, "wb") as file:
+            torch.save(value, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"could not write {path} ({error}); earlier snapshots are untouched") from None
+
+
+def load_tensors(path: Path) -> dict[str, Any]:
+    """A file of tensors and plain values; anything that would run code is refused."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}") from None
+    except pickle.UnpicklingError:
+        raise UserError(f"{path} holds more than tensors and plain values; nothing of it was run") from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} is not a readable snapshot: {reason}") from None
+
+
+def load_snapshot(path: Path) -> dict[str, Any]:
+    """A snapshot of this project: at least `network` (state dict) and `config` (nested plain dict)."""
+    snapshot = load_tensors(path)
+    missing = [key for key in ("network", "config") if key not in snapshot] if isinstance(
+        snapshot, dict) else ["network", "config"]
+    if missing or "model" not in snapshot["config"]:
+        raise UserError(f"{path} is not an LGNet snapshot: it has no {' and no '.join(missing or ['model'])}")
+    return snapshot
+
+
+def snapshot_path(folder: Path, epoch: int) -> Path:
+    return folder / f"snapshot_{epoch}.pth"
+
+
+def snapshot_epochs(folder: Path) -> list[int]:
+    """Epochs that have a whole snapshot in the folder, ascending."""
+    names = (re.fullmatch(r"snapshot_(\d+)\.pth", p.name) for p in folder.glob("snapshot_*.pth"))
+    return sorted(int(match[1]) for match in names if match)
+
+
+def half_precision(network: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Floating-point entries in half precision, for shipping; loading copies them back into float32."""
+    return {k: v.half() if v.is_floating_point() else v for k, v in network.items()}
+
+
+def git_commit(root: Path) -> str:
+    """The commit of the code, "+changes" if the tree differs from it, "unknown" outside git."""
+    def git(*args: str) -> str:
+        return subprocess.run(["git", "-C", str(root), *args], capture_output=True, text=True,
+                              check=True).stdout.strip()
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

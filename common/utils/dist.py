@@ -1,0 +1,71 @@
+"""Devices and processes: `--gpu` as typed, one process per GPU."""
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from common.utils.errors import UserError
+
+
+def parse_devices(text: str | None) -> list[torch.device]:
+    """`0,1`, `0-3`, `cpu`, or None (the first GPU, else the CPU) -> devices that are there."""
+    count = torch.cuda.device_count()
+    if text is None:
+        return [torch.device("cuda", 0) if count else torch.device("cpu")]
+    if text.strip().lower() == "cpu":
+        return [torch.device("cpu")]
+    indices = _indices(text)
+    absent = [i for i in indices if i >= count]
+    if absent:
+        there = f"there are {count}, counted from 0" if count else "this machine has none; use --gpu cpu"
+        raise UserError(f"--gpu {text}: no GPU {', '.join(map(str, absent))} ({there})")
+    return [torch.device("cuda", i) for i in indices]
+
+
+def _indices(text: str) -> list[int]:
+    try:
+        spans = [[int(end) for end in part.split("-")] for part in text.split(",")]
+        indices = [i for span in spans for i in range(span[0], span[-1] + 1)]
+    except ValueError:
+        indices = []
+    if not indices or len(set(indices)) < len(indices):
+        raise UserError(f"--gpu {text}: write numbers like 0,1 or a span like 0-3, or cpu")
+    return indices
+
+
+def launch(work: Callable[..., None], devices: list[torch.device], *args: Any) -> None:
+    """Run work(device, *args) here for one device, else in one process per device, joined in a group."""
+    if len(devices) == 1:
+        work(devices[0], *args)
+        return
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    mp.spawn(_process, args=(work, devices, port, args), nprocs=len(devices))
+
+
+def _process(rank: int, work: Callable[..., None], devices: list[torch.device], port: int,
+             args: tuple) -> None:
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    device = devices[rank]
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, rank=rank, world_size=len(devices))
+    try:
+        work(device, *args)
+    finally:
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1

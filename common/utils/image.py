@@ -1,0 +1,115 @@
+"""Pictures, boxes and the affine map from a picture to its crop.
+
+Pixel centres are integers. A box is (x, y, w, h) in pixels; without rotation its crop obeys
+u' = (u - x) size / w (DESIGN section 4).
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from common.utils.errors import UserError
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """Any picture OpenCV knows -> RGB (H,W,3) uint8; grey is repeated, alpha dropped, 16 bits cut to 8.
+
+    EXIF orientation is applied. Raises UserError on a file that is missing, empty or no picture.
+    """
+    try:
+        content = np.fromfile(path, np.uint8)  # cv2.imread does not know every path
+    except OSError as error:
+        raise UserError(f"cannot read the picture {path}: {error.strerror}") from None
+    if content.size == 0:
+        raise UserError(f"the picture {path} is an empty file")
+    image = decode(content, cv2.IMREAD_COLOR)
+    if image is None:
+        raise UserError(f"{path} is damaged or not a picture that OpenCV can read")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def decode(content: NDArray[np.uint8], flags: int) -> NDArray[np.uint8] | None:
+    """The bytes of a picture file -> pixels as OpenCV gives them; None where it cannot."""
+    try:
+        return cv2.imdecode(content, flags)
+    except cv2.error:  # e.g. a header that claims an impossible size
+        return None
+
+
+def tight_box(points: NDArray, valid: NDArray) -> NDArray | None:
+    """Smallest box (4,) around the pixels (..., 2) where valid (...) is set; None if there are none."""
+    chosen = points[valid.astype(bool)]
+    if len(chosen) == 0:
+        return None
+    low, high = chosen.min(0), chosen.max(0)
+    return np.concatenate([low, high - low])
+
+
+def square_box(box: ArrayLike, scale: float = 1.25) -> NDArray[np.float64]:
+    """Boxes (..., 4) -> squares (..., 4) about the same centres, side = scale x the longer side.
+
+    A side is never less than one pixel, so that a crop always exists.
+    """
+    box = np.asarray(box, np.float64)
+    centre = box[..., :2] + box[..., 2:] / 2
+    side = np.maximum(box[..., 2:].max(-1, keepdims=True) * scale, 1.0)
+    return np.concatenate([centre - side / 2, side, side], -1)
+
+
+def crop_affine(
+    box: ArrayLike,
+    size: int = 256,
+    rotation: float = 0.0,
+    scale: float = 1.0,
+    shift: ArrayLike = (0.0, 0.0),
+) -> NDArray[np.float64]:
+    """Map (2,3) from picture pixels to crop pixels, for a square box.
+
+    The picture turns by `rotation` radians (u towards v) about the centre of the box; `scale` > 1
+    widens the box, `shift` moves its centre, in parts of its side.
+    """
+    x, y, w, h = np.asarray(box, np.float64)
+    zoom = size / (max(w, h) * scale)
+    turn = zoom * rotation_2d(rotation)
+    centre = np.array([x + w / 2, y + h / 2]) + np.asarray(shift) * max(w, h)
+    return np.column_stack([turn, size / 2 - turn @ centre])
+
+
+def rotation_2d(angle: float) -> NDArray[np.float64]:
+    """(2,2) rotation by an angle in radians from u towards v."""
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return np.array([[cosine, -sine], [sine, cosine]])
+
+
+def apply_affine(affine: NDArray, points: NDArray) -> NDArray:
+    """(2,3) or (3,3) affine map applied to pixels (..., 2)."""
+    return points @ affine[:2, :2].T + affine[:2, 2]
+
+
+def as_3x3(affine: NDArray) -> NDArray:
+    """(2,3) -> (3,3)."""
+    return np.vstack([affine, [0.0, 0.0, 1.0]])
+
+
+def warp(image: NDArray[np.uint8], affine: NDArray, size: int | tuple[int, int]) -> NDArray[np.uint8]:
+    """Draw a picture (H,W,C) through an affine map (2,3) into (size, size, C), or (height, width).
+
+    Bilinear, black outside. Where the map shrinks by two or more, whole blocks of pixels are
+    averaged first, which keeps thin fingers from breaking up.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    shrink = int(1 / max(np.sqrt(abs(np.linalg.det(affine[:, :2]))), 1e-6))
+    if shrink >= 2:
+        image, affine = _reduce(image, affine, min(shrink, *image.shape[:2]))
+    return cv2.warpAffine(image, affine, (width, height), flags=cv2.INTER_LINEAR)
+
+
+def _reduce(image: NDArray, affine: NDArray, block: int) -> tuple[NDArray, NDArray]:
+    """Average blocks of block x block pixels; the affine map follows."""
+    rows, columns = image.shape[0] // block, image.shape[1] // block
+    whole = image[: rows * block, : columns * block]  # loses less than one block at the far edges
+    small = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
+    back = np.array([[block, 0, (block - 1) / 2], [0, block, (block - 1) / 2], [0, 0, 1]])
+    return small, affine @ back

@@ -1,0 +1,59 @@
+"""Writing results: meshes, numbers and pictures; a file is written whole or not at all."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from common.utils.errors import UserError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write beside the target, then rename. Raises UserError when the place cannot be written."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """As `write_text`, for bytes."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Plain data as JSON; a number that is not finite raises ValueError."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    """RGB (H,W,3) as PNG."""
+    _, content = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    write_bytes(path, content.tobytes())
+
+
+def write_obj(
+    path: Path, verts: ArrayLike, faces: ArrayLike, comments: tuple[str, ...] = ()
+) -> None:
+    """One mesh: verts (V,3) as given, faces (F,3) counted from 0 (the file counts from 1)."""
+    lines = [f"# {comment}" for comment in comments]
+    lines += [f"v {x:.7f} {y:.7f} {z:.7f}" for x, y, z in np.asarray(verts, np.float64)]
+    lines += [f"f {a} {b} {c}" for a, b, c in np.asarray(faces) + 1]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def read_obj(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Vertices (V,3) and triangles (F,3) counted from 0; texture and normal indices are ignored."""
+    rows = [line.split() for line in path.read_text().splitlines() if line[:2] in ("v ", "f ")]
+    verts = [[float(number) for number in row[1:4]] for row in rows if row[0] == "v"]
+    faces = [
+        [int(corner.split("/")[0]) - 1 for corner in row[1:4]] for row in rows if row[0] == "f"
+    ]
+    return np.array(verts).reshape(-1, 3), np.array(faces, np.int64).reshape(-1, 3)

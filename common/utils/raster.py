@@ -1,0 +1,198 @@
+"""Batched z-buffer rasteriser in plain torch, on the CPU and on the GPU.
+
+Triangles become rows, rows become pixels, and one `scatter_reduce` over the packed key
+(depth, face) keeps the nearest face of every pixel. Only pixels that a triangle really covers are
+ever listed, so the work grows with the covered area, not with the picture or the faces' boxes.
+
+Legend: B pictures, V vertices, F faces, H x W pixels, R triangle rows, P (face, pixel) pairs.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+EMPTY = torch.iinfo(torch.int64).max
+
+
+@dataclass(frozen=True)
+class Fragments:
+    """What lies behind each pixel centre.
+
+    face: (B,H,W) int64, index of the nearest face, -1 for the background.
+    bary: (B,H,W,3) weights of the three corners of that face, 0 for the background.
+    depth: (B,H,W) in the unit of the input, inf for the background.
+    """
+
+    face: Tensor
+    bary: Tensor
+    depth: Tensor
+
+    @property
+    def mask(self) -> Tensor:
+        """(B,H,W) bool: some face covers the pixel."""
+        return self.face >= 0
+
+
+def rasterize(
+    points: Tensor, faces: Tensor, size: tuple[int, int], perspective: bool = True
+) -> Fragments:
+    """Find the nearest face of every pixel: of those that contain the pixel's centre.
+
+    points: (B,V,3) u, v in pixels (pixel centres are integers) and depth; faces: (F,3) or (B,F,3);
+    size: (H,W). With perspective, faces with a corner at depth <= 0 are dropped and weights are
+    perspective-correct; without it, weights and depth are affine in the picture (weak perspective)
+    and depth may have any sign. No back-face culling.
+    """
+    face = nearest_face(points, faces, size, perspective)
+    return _weigh(gather_corners(points.detach().float(), faces), face, perspective)
+
+
+@torch.no_grad()
+def nearest_face(
+    points: Tensor, faces: Tensor, size: tuple[int, int], perspective: bool = True
+) -> Tensor:
+    """Only the face (B,H,W) of `rasterize`, or -1. A faster kernel would go here."""
+    return _nearest_face(gather_corners(points.float(), faces), size, perspective)
+
+
+def gather_corners(values: Tensor, faces: Tensor) -> Tensor:
+    """Values at the corners of faces: values (B,V,C), faces (F,3) or (B,F,3) -> (B,F,3,C)."""
+    if faces.dim() == 2:
+        return values[:, faces]
+    batch = torch.arange(len(values), device=values.device)[:, None, None]
+    return values[batch, faces]
+
+
+def _nearest_face(corners: Tensor, size: tuple[int, int], perspective: bool) -> Tensor:
+    """(B,F,3,3) corners -> (B,H,W) index of the nearest face or -1."""
+    batch, count = corners.shape[:2]
+    height, width = size
+    flat = corners.flatten(0, 1)  # (BF,3,3)
+    owner, row, left, length = _rows(flat, size, perspective)
+    pair, column = _spans(left, length)  # (P,) index into the rows; (P,) u
+    row, owner = row[pair], owner[pair]
+    depth = _plane_depth(flat, perspective)(owner, column, row)
+    picture = owner.div(count, rounding_mode="floor")
+    pixel = (picture * height + row) * width + column
+    key = _ordered_bits(depth).bitwise_left_shift_(32).bitwise_or_(owner - picture * count)
+    buffer = torch.full((batch * height * width,), EMPTY, device=corners.device)
+    buffer.scatter_reduce_(0, pixel, key, "amin")
+    # The low half of the key, sign-extended, is the face; that of EMPTY is -1.
+    face = buffer.bitwise_left_shift_(32).bitwise_right_shift_(32)
+    return face.view(batch, height, width)
+
+
+def _rows(
+    corners: Tensor, size: tuple[int, int], perspective: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Rows that triangles cross: face (R,), v (R,), first column (R,), columns covered (R,).
+
+    Edges always run from their upper to their lower end, so that two faces that share an edge
+    compute the same crossing to the bit and leave no hole between them.
+    """
+    height, width = size
+    order = corners[..., 1].argsort(dim=1, stable=True)  # (BF,3)
+    u = corners[..., 0].gather(1, order)
+    v = corners[..., 1].gather(1, order)
+    top = v[:, 0].ceil().clamp(0, height)
+    count = (v[:, 2].floor().clamp(max=height - 1) - top + 1).clamp(min=0)
+    count = torch.where(_drawable(corners, perspective), count, 0)
+    owner, row = _spans(top.long(), count.long())
+    u, v = u[owner], v[owner]  # (R,3)
+    long_edge = _crossing(u[:, 0], v[:, 0], u[:, 2], v[:, 2], row)
+    upper = row < v[:, 1]
+    short_edge = torch.where(
+        upper,
+        _crossing(u[:, 0], v[:, 0], u[:, 1], v[:, 1], row),
+        _crossing(u[:, 1], v[:, 1], u[:, 2], v[:, 2], row),
+    )
+    left = torch.minimum(long_edge, short_edge).ceil().clamp(min=0)
+    right = torch.maximum(long_edge, short_edge).floor().clamp(max=width - 1)
+    return owner, row, left.long(), (right - left + 1).clamp(min=0).long()
+
+
+def _drawable(corners: Tensor, perspective: bool) -> Tensor:
+    """(BF,) bool: finite, not degenerate and, in perspective, wholly in front of the camera."""
+    area = _doubled_area(corners)
+    good = torch.isfinite(area) & (area.abs() > 1e-12)
+    return good & (corners[..., 2].amin(1) > 0) if perspective else good
+
+
+def _doubled_area(corners: Tensor) -> Tensor:
+    """Signed doubled area in the picture: (...,3,3) -> (...)."""
+    a, b, c = corners[..., :2].unbind(-2)
+    first, second = b - a, c - a
+    return first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0]
+
+
+def _spans(start: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+    """List length[i] numbers from start[i] on, for each i: owners i (N,) and numbers (N,)."""
+    owner = torch.arange(len(start), device=start.device).repeat_interleave(length)
+    first = length.cumsum(0) - length  # place of each owner's first entry in the list
+    value = torch.arange(len(owner), device=start.device) + (start - first)[owner]
+    return owner, value
+
+
+def _crossing(u0: Tensor, v0: Tensor, u1: Tensor, v1: Tensor, row: Tensor) -> Tensor:
+    """u where the edge from (u0,v0) to (u1,v1) crosses a row; stays on the edge if it is flat."""
+    step = ((row - v0) / (v1 - v0).clamp(min=1e-12)).clamp(0, 1)
+    return u0 + step * (u1 - u0)
+
+
+def _plane_depth(corners: Tensor, perspective: bool):
+    """Depth of a face at a pixel: a function of (face (P,), u (P,), v (P,)) -> (P,).
+
+    1/z is affine in the picture under perspective, z itself under weak perspective.
+    """
+    z = corners[..., 2]
+    value = z.reciprocal() if perspective else z  # (BF,3)
+    first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    area = _doubled_area(corners)
+    rise1, rise2 = value[:, 1] - value[:, 0], value[:, 2] - value[:, 0]
+    slope_u = (rise1 * second[:, 1] - rise2 * first[:, 1]) / area
+    slope_v = (rise2 * first[:, 0] - rise1 * second[:, 0]) / area
+    origin = (corners[:, 0, 0], corners[:, 0, 1], value[:, 0])
+    plane = torch.stack((*origin, slope_u, slope_v, value.amin(1), value.amax(1)), dim=1)
+
+    def depth(face: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        u0, v0, base, du, dv, low, high = plane[face].unbind(1)
+        # Clamping keeps slivers, whose slopes are huge, within their own corners.
+        at_pixel = torch.minimum(torch.maximum(base + (u - u0) * du + (v - v0) * dv, low), high)
+        return at_pixel.reciprocal() if perspective else at_pixel
+
+    return depth
+
+
+def _ordered_bits(depth: Tensor) -> Tensor:
+    """int64 numbers in the same order as the floats, negative ones included."""
+    bits = depth.float().contiguous().view(torch.int32)
+    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()
+
+
+def _weigh(corners: Tensor, face: Tensor, perspective: bool) -> Fragments:
+    """Barycentric weights and depth, derived again from the face of each pixel."""
+    batch, height, width = face.shape
+    count = corners.shape[1]
+    pixel = (face.view(-1) >= 0).nonzero().squeeze(1)  # (P,)
+    picture = pixel.div(height * width, rounding_mode="floor")
+    row = pixel.div(width, rounding_mode="floor")
+    place = torch.stack((pixel - row * width, row - picture * height), 1).to(corners.dtype)  # (P,2)
+    corner = corners.flatten(0, 1)[picture * count + face.view(-1)[pixel]]  # (P,3,3)
+    weights, z = _barycentric(corner, place, perspective)
+    bary = corners.new_zeros(batch * height * width, 3).index_copy(0, pixel, weights)
+    depth = corners.new_full((batch * height * width,), torch.inf).index_copy(0, pixel, z)
+    return Fragments(face, bary.view(batch, height, width, 3), depth.view(batch, height, width))
+
+
+def _barycentric(corner: Tensor, place: Tensor, perspective: bool) -> tuple[Tensor, Tensor]:
+    """Weights (P,3) of the corners (P,3,3) at places (P,2), and the depth (P,) there."""
+    to_corner = corner[..., :2] - place[:, None]  # (P,3,2)
+    x, y = to_corner.unbind(-1)
+    (x0, x1, x2), (y0, y1, y2) = x.unbind(1), y.unbind(1)
+    area = torch.stack((x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0), 1)  # (P,3)
+    weights = (area / area.sum(1, keepdim=True)).clamp(min=0)
+    if perspective:
+        weights = weights / corner[..., 2]
+    weights = weights / weights.sum(1, keepdim=True)
+    return weights, (weights * corner[..., 2]).sum(1)

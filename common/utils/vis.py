@@ -1,0 +1,126 @@
+"""Drawing on pictures: meshes, skeletons, captions and panels.
+
+Pictures are RGB (H,W,3) uint8, pixel centres integers. What is drawn (skeleton, faces, colours)
+comes as arguments. Legend: M meshes, V vertices, F faces, N joints.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from common.utils.geometry import weak_perspective
+from common.utils.render import overlay
+
+Picture = NDArray[np.uint8]
+CAPTION_HEIGHT, CAPTION_MIN_WIDTH = 22, 256
+FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.42
+
+
+def to_picture(image: Tensor) -> Picture:
+    """RGB (3,H,W) in [0,1] on any device -> (H,W,3) uint8."""
+    return (image.detach().float().clamp(0, 1) * 255).round().byte().cpu().permute(1, 2, 0).numpy()
+
+
+def weak_points(verts: Tensor, cam: Tensor, offset: Tensor) -> Tensor:
+    """Meshes (M,V,3) about their own wrists, each under its own camera (M,3) = s, tx, ty; metres ->
+    (M,V,3) u, v in pixels and the depth that orders the meshes; offset (M,3) places the wrists."""
+    depth = verts[..., 2:] + offset[:, None, 2:]
+    return torch.cat([weak_perspective(verts, cam), depth], -1)
+
+
+def draw_meshes(
+    picture: Picture,
+    points: Tensor,
+    verts: Tensor,
+    faces: Tensor,
+    colors: Tensor,
+    perspective: bool = False,
+    alpha: float = 0.75,
+) -> Picture:
+    """Lay shaded meshes over a picture, the nearer over the farther.
+
+    points (M,V,3): u, v, depth; verts (M,V,3): camera axes, for the shading; faces (M,F,3);
+    colors (M,3) RGB in [0,1]. perspective: depth is a true depth, not a weak-perspective one.
+    """
+    window = _window(points, picture.shape)
+    if window is None:
+        return picture.copy()
+    top, bottom, left, right = (
+        window  # large photographs stay cheap: only the covered part is drawn
+    )
+    part = torch.from_numpy(picture[top:bottom, left:right].copy()).permute(2, 0, 1)[None] / 255
+    shift = points.new_tensor([left, top, 0.0])
+    arguments = ((points - shift)[None].cpu(), verts[None].cpu(), faces.cpu(), colors.cpu())
+    drawn = overlay(part, *arguments, alpha=alpha, perspective=perspective)
+    result = picture.copy()
+    result[top:bottom, left:right] = to_picture(drawn[0])
+    return result
+
+
+def _window(points: Tensor, shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:
+    """Top, bottom, left and right of what the points reach; None outside the picture."""
+    if not len(points):
+        return None
+    flat = points[..., :2].reshape(-1, 2).double()
+    u0, v0 = flat.amin(0).floor().tolist()
+    u1, v1 = flat.amax(0).ceil().tolist()
+    left, right = max(u0, 0), min(u1 + 1, shape[1])
+    top, bottom = max(v0, 0), min(v1 + 1, shape[0])
+    # written so that coordinates that are not finite count as outside
+    return (int(top), int(bottom), int(left), int(right)) if left < right and top < bottom else None
+
+
+def draw_skeleton(
+    picture: Picture,
+    joints: NDArray,
+    bones: Sequence[tuple[int, int]],
+    color: Sequence[float],
+    valid: NDArray | None = None,
+) -> Picture:
+    """Draw joints (N,2), in pixels, and the bones between valid (N,) ones; colour RGB in [0,1]."""
+    result = picture.copy()
+    shown = np.isfinite(joints).all(-1) & (np.abs(joints) < 1e5).all(-1)
+    shown &= True if valid is None else valid.astype(bool)
+    width = max(1, round(max(picture.shape[:2]) / 256))
+    rgb = [round(255 * part) for part in color]
+    places = np.where(shown[:, None], joints, 0).round().astype(int).tolist()
+    for start, end in bones:
+        if shown[start] and shown[end]:
+            cv2.line(result, places[start], places[end], rgb, width, cv2.LINE_AA)
+    for place in (place for place, seen in zip(places, shown, strict=True) if seen):
+        cv2.circle(result, place, 2 * width, rgb, -1, cv2.LINE_AA)
+    return result
+
+
+def caption(picture: Picture, text: str) -> Picture:
+    """Add a bar with a text below the picture, whose own pixels stay where they are."""
+    height, width = picture.shape[:2]
+    result = np.zeros((height + CAPTION_HEIGHT, max(width, CAPTION_MIN_WIDTH), 3), np.uint8)
+    result[:height, :width] = picture
+    (length, _), _ = cv2.getTextSize(text, FONT, FONT_SCALE, 1)
+    scale = FONT_SCALE * min(1.0, (result.shape[1] - 8) / length) if length else FONT_SCALE
+    place = (4, height + CAPTION_HEIGHT - 7)
+    cv2.putText(result, text, place, FONT, scale, (255, 255, 255), 1, cv2.LINE_AA)
+    return result
+
+
+def side_by_side(pictures: Sequence[Picture], gap: int = 4) -> Picture:
+    """Pictures in a row, tops aligned, on black."""
+    height = max(picture.shape[0] for picture in pictures)
+    width = sum(picture.shape[1] for picture in pictures) + gap * (len(pictures) - 1)
+    result = np.zeros((height, width, 3), np.uint8)
+    left = 0
+    for picture in pictures:
+        result[: picture.shape[0], left : left + picture.shape[1]] = picture
+        left += picture.shape[1] + gap
+    return result
+
+
+def stack(pictures: Sequence[Picture], gap: int = 4) -> Picture:
+    """Pictures in a column, left sides aligned, on black."""
+    turned = [picture.transpose(1, 0, 2) for picture in pictures]
+    return np.ascontiguousarray(side_by_side(turned, gap).transpose(1, 0, 2))

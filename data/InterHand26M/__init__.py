@@ -1,0 +1,5 @@
+"""InterHand2.6M."""
+
+from data.InterHand26M.dataset import InterHand26M
+
+__all__ = ["InterHand26M"]

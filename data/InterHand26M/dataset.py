@@ -1,0 +1,182 @@
+"""InterHand2.6M v1.0 (Moon et al., ECCV 2020) as contract samples."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from common.hand.mano import ManoLayer
+from common.utils.errors import UserError
+from common.utils.image import square_box
+from data.augment import AugmentSettings, turned_pose
+from data.base import HandDataset
+from data.InterHand26M import files, records
+
+CHOICES = {
+    "split": files.SPLITS,
+    "subset": ("H", "M", "H+M"),
+    "hands": ("IH", "SH", "all"),
+}
+MAX_BETA = 3.0  # a fit with a larger shape parameter has failed in shape
+
+
+class InterHand26M(HandDataset):
+    """One sample per annotation; see data/base.py for the contract.
+
+    mano: the hand layer, needed here for the boxes and the wrists of the fits only.
+    interhand_anno_dir: holds {train,val,test}/InterHand2.6M_*.json (or annotations/ above them).
+    interhand_images_path: holds {train,val,test}/Capture* (or images/ above them); a partial download
+        works, missing pictures are counted and left out.
+    root_net_output_path: RootNet's folder or file, None to do without; at val and test time its
+        boxes are used as they are.
+    subset: human ('H') or machine ('M') annotated, or both. hands: 'IH', 'SH' or 'all'.
+    use_fits: read the MANO fits; switch it off where `mano` is not the model they were made with.
+    need_both_fits, min_brightness (0..255, IntagHand uses 10): the filters of some test protocols;
+        a minimal brightness above 0 reads every picture once, at an eighth of its size.
+    limit: keep the first so many. log: receives the counts line by line.
+    """
+
+    def __init__(
+        self,
+        mano: ManoLayer,
+        interhand_anno_dir: str | Path,
+        interhand_images_path: str | Path,
+        root_net_output_path: str | Path | None = None,
+        split: str = "train",
+        subset: str = "H+M",
+        hands: str = "all",
+        hand_type_valid_only: bool = True,
+        need_both_fits: bool = False,
+        min_brightness: float = 0.0,
+        use_fits: bool = True,
+        limit: int | None = None,
+        augment: AugmentSettings | None = None,
+        seed: int = 0,
+        size: int = 256,
+        log: Callable[[str], None] = print,
+    ):
+        super().__init__(augment, seed, size)
+        for name, value in (("split", split), ("subset", subset), ("hands", hands)):
+            if value not in CHOICES[name]:
+                raise UserError(f"{name} is '{value}': choose one of {', '.join(CHOICES[name])}")
+        folder = files.find_annotations(interhand_anno_dir, split)
+        self.split, self.log = split, log
+        self.images = files.find_images(interhand_images_path, split)
+        self.columns = files.read_data(files.annotation_file(folder, split, "data"))
+        self._say_total()
+        self._mark_human(files.read_human_ids(folder, split), subset)
+        self._keep_hands(hands, hand_type_valid_only)
+        self._join(folder, use_fits, need_both_fits)
+        self._keep_pictures(limit, min_brightness)
+        self._place(mano)
+        self._read_rootnet(root_net_output_path)
+        self._say_summary(mano.name)
+        del self.log  # workers need no log, and it may not travel to them
+
+    def __len__(self) -> int:
+        return len(self.columns["id"])
+
+    def record(self, index: int) -> dict[str, Any]:
+        """One raw record, in the camera of its picture (see data/base.py)."""
+        row = {key: column[index] for key, column in self.columns.items()}
+        frames, cameras = self.frames, self.cameras
+        f, c = row["frame_row"], row["camera_row"]
+        rotation, translation = cameras.rotation[c], cameras.translation[c]
+        fit_valid = frames.fit_valid[f] & row["hands"]
+        shape = frames.shape[f]
+        return {
+            "id": str(row["id"]),
+            "image_path": self.images / row["file"].decode(),
+            "hand_type": files.HAND_TYPES[row["hand_type"]],
+            "human_annotated": bool(row["human"]),
+            "K_orig": cameras.K[c],
+            "image_size": row["size"],
+            "box": row["box"],
+            "joints": frames.joints[f] @ rotation.T + translation,
+            "joints_valid": frames.joints_valid[f].astype(np.float32),
+            "joints_seen": row["seen"].astype(np.float32),
+            "pose": turned_pose(frames.pose[f], rotation),
+            "shape": shape,
+            "pivot": self.pivots[f] @ rotation.T + translation,
+            "pose_valid": fit_valid.astype(np.float32),
+            "shape_valid": (fit_valid & (np.abs(shape) <= MAX_BETA).all(-1)).astype(np.float32),
+            "root_depth": row["root_depth"],
+            "root_depth_valid": row["root_depth_valid"],
+            "present": row["hands"].astype(np.float32),
+        }
+
+    def _keep(self, what: str, keep: NDArray[np.bool_]) -> None:
+        """Drop the records where `keep` (N,) is not set, and say how many are left."""
+        self.columns = {key: column[keep] for key, column in self.columns.items()}
+        self.log(f"  {what}: {len(self):,} ({len(keep) - len(self):,} left out)")
+        if len(self) == 0:
+            raise UserError(f"InterHand2.6M {self.split}: no record is left after the step '{what}'")
+
+    def _say_total(self) -> None:
+        total, whole = len(self), records.TOTALS[self.split]
+        note = "" if total == whole else f" (v1.0 at 5 fps has {whole:,}: this is another set or a part)"
+        self.log(f"InterHand2.6M {self.split}: {total:,} annotations{note}")
+
+    def _mark_human(self, human_ids: NDArray[np.int64] | None, subset: str) -> None:
+        ids = self.columns["id"]
+        human = None if human_ids is None else np.isin(ids, human_ids)
+        self.columns["human"] = np.zeros(len(ids), bool) if human is None else human
+        self._keep(f"subset {subset}", records.in_subset(ids, human, subset, self.split))
+
+    def _keep_hands(self, hands: str, valid_only: bool) -> None:
+        two = self.columns["hand_type"] == records.INTERACTING
+        self._keep(f"hands {hands}", {"IH": two, "SH": ~two, "all": np.ones_like(two)}[hands])
+        self.columns["hands"] = records.hands_of(self.columns["hand_type"])
+        if valid_only:
+            self._keep("hand_type_valid", self.columns["hand_type_valid"])
+
+    def _join(self, folder: Path, use_fits: bool, need_both_fits: bool) -> None:
+        """Attach time steps and cameras to the records."""
+        self.frames = records.load_frames(folder, self.split, use_fits, self.log)
+        self.cameras = records.load_cameras(folder, self.split)
+        columns = self.columns
+        for name, table in (("frame", self.frames.row), ("camera", self.cameras.row)):
+            columns[f"{name}_row"] = records.rows_of(columns["capture"], columns[name], table)
+        for key in ("capture", "frame", "camera"):
+            del columns[key]
+        known = (columns["frame_row"] >= 0) & (columns["camera_row"] >= 0)
+        self._keep("camera and 3-D joints known", known)
+        if need_both_fits:
+            self._keep("both hands have a fit", self.frames.fit_valid[self.columns["frame_row"]].all(-1))
+
+    def _keep_pictures(self, limit: int | None, min_brightness: float) -> None:
+        self._keep(f"picture in {self.images}", records.on_disk(self.images, self.columns["file"]))
+        if limit is not None:
+            self._keep(f"limit {limit}", np.arange(len(self)) < limit)
+        if min_brightness > 0:
+            mean = records.brightness(self.images, self.columns["file"])
+            self._keep(f"picture readable, mean at least {min_brightness:g}", mean >= min_brightness)
+
+    def _place(self, mano: ManoLayer) -> None:
+        """Boxes of the records, and the world position about which each fit's wrist rotates."""
+        self.columns["box"] = square_box(records.boxes(mano, self.columns, self.frames, self.cameras))
+        shape = torch.from_numpy(self.frames.shape).float().to(mano.template.device)
+        self.pivots = mano.rest_wrist(shape).cpu().numpy() + self.frames.trans  # (F,2,3)
+
+    def _read_rootnet(self, path: str | Path | None) -> None:
+        count = len(self)
+        numbers = np.zeros((count, 8))
+        file = None if path is None else files.find_rootnet(path, self.split)
+        rows = {} if file is None else files.read_rootnet(file)
+        found = np.array([id in rows for id in self.columns["id"].tolist()], bool)
+        for index in np.flatnonzero(found):
+            numbers[index] = rows[int(self.columns["id"][index])]
+        self.columns["root_depth"] = numbers[:, 4:6].astype(np.float32)
+        self.columns["root_depth_valid"] = (numbers[:, 6:] > 0.5).astype(np.float32)
+        if self.split != "train":  # already squared and enlarged by RootNet
+            self.columns["box"][found] = numbers[found, :4]
+        self.log(f"  RootNet: {'not used' if file is None else f'{found.sum():,} of {count:,} records'}")
+
+    def _say_summary(self, hand_model: str) -> None:
+        fits = self.frames.fit_valid[self.columns["frame_row"]] & self.columns["hands"]
+        right, left = fits.sum(0)
+        human = self.columns["human"].sum()
+        self.log(f"  fits posed on the {hand_model}: {right:,} right, {left:,} left hands; human annotated: {human:,}")

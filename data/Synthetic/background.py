@@ -1,0 +1,97 @@
+"""What lies behind the hands: dark studio, plain walls, soft textures, clutter.
+
+Legend: B samples, H x W pixels; colours are display values in [0,1].
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from data.Synthetic.draws import Draws
+
+WORK = 128  # pixels a side while a background is put together
+SHAPES = 10
+STUDIO, PLAIN, TEXTURE, CLUTTER = range(4)
+SKINS = ((0.96, 0.82, 0.74), (0.91, 0.72, 0.60), (0.80, 0.58, 0.44), (0.62, 0.42, 0.30),
+         (0.43, 0.28, 0.20), (0.27, 0.17, 0.13))  # fmt: skip
+
+
+def background(draws: Draws, grain: Tensor, size: int) -> Tensor:
+    """Pictures (B,3,size,size); grain (B,3,WORK,WORK) is white noise for the finest octaves."""
+    kind = draws.pick(grain.new_tensor((0.35, 0.15, 0.2, 0.3)))  # (B,)
+    picture = _gradient(draws, kind)
+    strength = grain.new_tensor((0.02, 0.02, 0.14, 0.08))[kind] * draws.uniform(low=0.3, high=1.5)
+    gray = draws.uniform(1, 1, 1)
+    noise = octaves(draws, grain)
+    noise = noise * (1 - gray) + noise.mean(1, keepdim=True) * 1.7 * gray
+    picture = picture + strength[:, None, None, None] * noise
+    number = grain.new_tensor((1.5, 1.5, 2.5, SHAPES))[kind] * draws.uniform()
+    picture = _shapes(draws, picture, number)
+    return functional.interpolate(picture, size=(size, size), mode="bilinear").clamp_(0, 1)
+
+
+def _gradient(draws: Draws, kind: Tensor) -> Tensor:
+    """(B,3,WORK,WORK) from one colour to another across the picture."""
+    low = torch.tensor((0.0, 0.15, 0.1, 0.1), device=kind.device)[kind][:, None]
+    high = torch.tensor((0.16, 0.95, 0.9, 0.9), device=kind.device)[kind][:, None]
+    value = low + (high - low) * draws.uniform(1)
+    tint = draws.normal(3, std=0.3) * draws.uniform(1) ** 2
+    first = (value * (1 + tint)).clamp(0, 1)
+    second = (first * draws.uniform(1, low=0.4, high=1.4) + draws.normal(3, std=0.04)).clamp(0, 1)
+    angle = draws.uniform(high=2 * math.pi)[:, None, None]
+    x, y = _grid(kind.device)
+    share = (0.5 + 0.5 * (x * angle.cos() + y * angle.sin()))[:, None]
+    return first[..., None, None] + (second - first)[..., None, None] * share
+
+
+def octaves(draws: Draws, grain: Tensor) -> Tensor:
+    """Noise (B,3,WORK,WORK) of about unit size, smooth at several scales."""
+    decay = draws.uniform(1, 1, 1, low=0.35, high=0.8)
+    total, size, weight, power = draws.normal(3, 4, 4), 4, 1.0, 1.0
+    while size < WORK:
+        size, weight = 2 * size, weight * decay
+        fine = draws.normal(3, size, size) if size <= 32 else grain[..., :size, :size]
+        total = functional.interpolate(total, scale_factor=2, mode="bilinear") + weight * fine
+        power = power + weight.square()
+    return total / power.sqrt()
+
+
+def _shapes(draws: Draws, picture: Tensor, number: Tensor) -> Tensor:
+    """Draw up to SHAPES boxes, ellipses and stripes with soft or hard edges over (B,3,WORK,WORK)."""
+    x, y = _grid(picture.device)
+    place = draws.uniform(SHAPES, 2, low=-1.1, high=1.1)
+    half = draws.uniform(SHAPES, 2, low=0.05, high=0.6) * draws.uniform(SHAPES, 1, low=0.4, high=1.6)
+    angle = draws.uniform(SHAPES, high=math.pi)
+    ellipse = draws.chance(0.4, SHAPES)
+    color = _colors(draws, picture.device)
+    sharp = torch.exp(draws.uniform(SHAPES, low=0.8, high=3.5))
+    opaque = draws.uniform(SHAPES, low=0.4, high=1.0)
+    opaque = opaque * (torch.arange(SHAPES, device=picture.device) < number[:, None])
+    for k in range(SHAPES):
+        dx, dy = x - place[:, k, :1, None], y - place[:, k, 1:, None]
+        cos, sin = angle[:, k, None, None].cos(), angle[:, k, None, None].sin()
+        a = (dx * cos + dy * sin).abs_() / half[:, k, :1, None]
+        b = (dy * cos - dx * sin).abs_() / half[:, k, 1:, None]
+        reach = torch.where(ellipse[:, k, None, None] > 0, (a * a + b * b).sqrt_(), a.maximum(b))
+        cover = ((1 - reach) * sharp[:, k, None, None] + 0.5).clamp_(0, 1)
+        cover = (cover * opaque[:, k, None, None])[:, None]
+        picture = torch.lerp(picture, color[:, k, :, None, None].expand_as(picture), cover)
+    return picture
+
+
+def _colors(draws: Draws, device: torch.device) -> Tensor:
+    """(B,SHAPES,3): grays, vivid colours and, now and then, the colours of skin."""
+    value = draws.uniform(SHAPES, 1)
+    vivid = draws.uniform(SHAPES, 3) * draws.uniform(SHAPES, 1) ** 0.5
+    color = torch.lerp(value.expand(-1, -1, 3), vivid, draws.uniform(SHAPES, 1))
+    skin = torch.tensor(SKINS, device=device)[draws.pick(torch.ones(len(SKINS), device=device), SHAPES)]
+    skin = skin * draws.uniform(SHAPES, 1, low=0.5, high=1.0)
+    return torch.where(draws.chance(0.25, SHAPES, 1) > 0, skin, color)
+
+
+def _grid(device: torch.device) -> tuple[Tensor, Tensor]:
+    """x and y (1,WORK,WORK) from -1 to 1."""
+    axis = torch.linspace(-1, 1, WORK, device=device)
+    return axis[None, None, :], axis[None, :, None]

@@ -1,0 +1,137 @@
+"""Where two hands are with respect to each other: anchored by kind of interaction, then separated.
+
+Hands are stood in for by spheres along their bones, which makes the distance of two hands a small
+table that can be looked at many times.
+
+Legend: B samples, 2 hands, S spheres per hand. The body frame is x right, y down, z away from the
+person; lengths in metres unless a table says millimetres.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from common.hand.joints import BONES, JOINT_NAMES, LEFT, MIDDLE_MCP, RIGHT, TIPS, WRIST
+
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """One way in which two hands meet, written for the right hand; the left one is mirrored.
+
+    fingers, palms: directions in the body frame (one of the palms is drawn). turn: degrees of random
+    rotation. anchor: joints whose means are brought together, then moved apart (left minus right) by
+    offset +- spread, millimetres; with `either`, z takes either sign. families: weights of
+    `poses.FAMILIES`.
+    """
+
+    weight: float
+    fingers: Vector
+    palms: tuple[Vector, Vector]
+    turn: float
+    anchor: tuple[str, ...]
+    offset: Vector
+    spread: Vector
+    families: tuple[float, ...]
+    either: bool = False
+
+
+ANY = (2.0, 3.0, 2.0, 1.5, 1.5, 1.0, 2.0)
+OPEN = (3.0, 3.0, 1.0, 0.0, 0.0, 0.5, 0.0)
+INTERACTIONS = {
+    "apart": Interaction(
+        0.2, (-0.3, -0.8, 0.4), ((-0.3, 0.2, -1), (-0.5, 0.2, 1)), 22, ("middle1",),
+        (-165, 0, 0), (25, 20, 20), ANY,
+    ),
+    "beside": Interaction(
+        0.2, (-0.2, -0.9, 0.3), ((-0.2, 0, -1), (-0.3, 0.3, 1)), 18, ("middle1",),
+        (-95, 0, 0), (15, 15, 18), ANY,
+    ),
+    "facing": Interaction(
+        0.15, (-0.2, -0.8, 0.5), ((-1, 0, 0.1), (-1, 0, -0.4)), 15, ("middle1",),
+        (-40, 0, 0), (12, 15, 15), ANY,
+    ),
+    "tips": Interaction(
+        0.15, (-0.7, -0.5, 0.3), ((-0.4, 0.2, -0.8), (-0.7, 0.5, 0.1)), 15, ("index4", "middle4"),
+        (-6, 0, 0), (5, 6, 6), (3.0, 3.0, 2.0, 0.0, 1.0, 2.0, 0.0),
+    ),
+    "interlaced": Interaction(
+        0.12, (-0.55, -0.7, 0.4), ((-0.8, 0, -0.5), (-0.9, 0.1, 0.2)), 12,
+        ("index2", "middle2", "ring2", "pinky2"), (-5, 0, 0), (8, 8, 10), OPEN,
+    ),
+    "stacked": Interaction(
+        0.18, (-0.5, -0.7, 0.3), ((0, 0.2, 1), (0, 0.1, -1)), 15, ("middle1",),
+        (0, 0, 35), (20, 20, 5), (3.0, 3.0, 2.0, 1.0, 0.5, 0.5, 0.5), True,
+    ),
+}
+
+# Spheres as (joint, joint, share of the way). The last three continue the arm behind the wrist.
+SPHERES = (
+    *((a, b, t) for a, b in BONES if a == WRIST for t in (0.1, 0.4, 0.65, 0.88)),
+    *((a, b, t) for a, b in BONES if a != WRIST for t in (0.0, 0.5)),
+    *((tip - 1, tip, 0.85) for tip in TIPS),
+    *((WRIST, MIDDLE_MCP, t) for t in (-0.35, -0.75, -1.2)),
+)
+ARM_SPHERES = 3
+ARM_RADIUS = 0.026
+
+
+def table(name: str, device: torch.device) -> Tensor:
+    """One field of every interaction as a tensor, in their order."""
+    return torch.tensor([getattr(kind, name) for kind in INTERACTIONS.values()], device=device)
+
+
+def anchor_weights(device: torch.device) -> Tensor:
+    """(kinds, 21): shares of the joints in each interaction's anchor."""
+    rows = torch.zeros(len(INTERACTIONS), len(JOINT_NAMES), device=device)
+    for row, kind in zip(rows, INTERACTIONS.values(), strict=True):
+        row[[JOINT_NAMES.index(name) for name in kind.anchor]] = 1 / len(kind.anchor)
+    return rows
+
+
+def sphere_weights(device: torch.device) -> Tensor:
+    """(S,21): sphere centres as sums of joints."""
+    rows = torch.zeros(len(SPHERES), len(JOINT_NAMES), device=device)
+    for row, (near, far, share) in zip(rows, SPHERES, strict=True):
+        row[near] += 1 - share
+        row[far] += share
+    return rows
+
+
+def sphere_radii(centres: Tensor, verts: Tensor, nearest: int = 8) -> Tensor:
+    """Radii (S,) of one resting hand: mean distance from centres (S,3) to their nearest vertices."""
+    distance = torch.cdist(centres, verts).topk(nearest, largest=False).values.mean(-1)
+    radius = distance.clamp(0.005, 0.017)
+    radius[-ARM_SPHERES:] = ARM_RADIUS
+    return radius
+
+
+def overlap(centres: Tensor, radii: Tensor) -> Tensor:
+    """(B,S,S) how deep each right sphere sits in each left one; centres (B,2,S,3), radii (S,)."""
+    distance = torch.cdist(
+        centres[:, RIGHT], centres[:, LEFT], compute_mode="donot_use_mm_for_euclid_dist"
+    )
+    return radii[:, None] + radii - distance
+
+
+def separate(centres: Tensor, radii: Tensor, away: Tensor, steps: int = 16, last: int = 6) -> Tensor:
+    """Shift (B,3) of the left hand after which the hands only touch.
+
+    First the worst pair of spheres is moved apart again and again, so that fingers find their gaps;
+    what does not come free that way is moved along `away` (B,3) until it does.
+    """
+    shift = torch.zeros_like(away)
+    batch = torch.arange(len(away), device=away.device)
+    for step in range(steps + last):
+        moved = torch.stack((centres[:, RIGHT], centres[:, LEFT] + shift[:, None]), 1)
+        depth, pair = overlap(moved, radii).flatten(1).max(1)
+        right, left = pair.div(len(radii), rounding_mode="floor"), pair % len(radii)
+        gap = moved[batch, LEFT, left] - moved[batch, RIGHT, right]
+        direction = torch.nn.functional.normalize(gap, dim=-1)
+        depth = depth.clamp(min=0)
+        if step >= steps:
+            direction, depth = away, torch.where(depth > 0.001, depth + 0.004, 0)
+        shift = shift + depth[:, None] * direction
+    return shift

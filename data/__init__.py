@@ -1,0 +1,9 @@
+"""The data sets by name, and the loader of the map-style ones."""
+
+from data.InterHand26M import InterHand26M
+from data.loader import build_loader
+from data.Synthetic import SyntheticStream
+
+DATASETS = {"InterHand26M": InterHand26M, "Synthetic": SyntheticStream}
+
+__all__ = ["DATASETS", "build_loader"]

@@ -1,0 +1,156 @@
+"""The sample contract (DESIGN section 4) and the map-style base class that keeps it.
+
+A data set knows its files and gives raw records; the base reads the picture, augments, turns the
+record into a sample and checks it.
+
+A raw record is a dict; numpy, metres, camera frame, hands (right, left), 21 joints wrist first:
+  id str; hand_type "right" | "left" | "interacting"; human_annotated bool
+  image_path; K_orig (3,3); image_size (2,) width, height; box (4,) square, in pixels
+  joints (2,21,3) in the camera; joints_valid (2,21) annotated; joints_seen (2,21) also inside the picture
+  pose (2,16,3) without the mean pose, wrist rotation in the camera; shape (2,10)
+  pivot (2,3) MANO's rest-pose wrist in the camera (FORMATS 2.2); pose_valid, shape_valid (2,)
+  root_depth, root_depth_valid (2,) RootNet; present (2,)
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from common.hand.joints import LEFT, RIGHT, WRIST
+from common.utils.image import read_image
+from data import augment
+from data.augment import AugmentSettings
+
+# Shape of every array of a sample; all are float32. `img` depends on the crop and comes on top.
+SHAPES = {
+    "joints_img": (2, 21, 3),
+    "joints_img_valid": (2, 21, 1),
+    "joints_cam": (2, 21, 3),
+    "joints_cam_valid": (2, 21, 1),
+    "root_cam": (2, 3),
+    "root_cam_valid": (2, 1),
+    "rel_trans": (3,),
+    "rel_trans_valid": (1,),
+    "pose": (2, 16, 3),
+    "pose_valid": (2, 1, 1),
+    "shape": (2, 10),
+    "shape_valid": (2, 1),
+    "pivot_cam": (2, 3),
+    "root_depth": (2,),
+    "root_depth_valid": (2,),
+    "present": (2,),
+    "K": (3, 3),
+    "affine": (2, 3),
+    "K_orig": (3, 3),
+    "image_size": (2,),
+    "box": (4,),
+}
+LISTS = {"hand_type": str, "human_annotated": bool, "id": str}
+
+
+class HandDataset(Dataset):
+    """A map-style data set of contract samples; subclasses write `record` and `__len__`.
+
+    augment: how to augment, None for the plain crop. The augmentation of a sample depends on
+    (seed, epoch, index) alone, so a resumed run sees what an unbroken one would have seen.
+    """
+
+    def __init__(self, augment: AugmentSettings | None = None, seed: int = 0, size: int = 256):
+        self.augment, self.seed, self.size = augment, seed, size
+        # shared memory: persistent workers hold copies of this object made in the first epoch
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Call before an epoch's loader is iterated; reaches persistent workers too."""
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def record(self, index: int) -> dict[str, Any]:
+        """The raw record of a sample (see the module's docstring), without its picture."""
+        raise NotImplementedError
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        record = self.record(index)
+        record["image"] = read_image(record["image_path"])
+        params = augment.IDENTITY
+        if self.augment is not None:
+            rng = np.random.default_rng([self.seed, int(self._epoch), index])
+            params = augment.draw(rng, self.augment)
+        sample = to_sample(augment.apply(record, params, self.size))
+        check(sample, self.size)
+        return sample
+
+
+def to_sample(record: dict[str, Any]) -> dict[str, Any]:
+    """A cut-out record (data/augment.py) -> a sample: wrist-relative, masked, float32."""
+    size = record["image"].shape[0]
+    valid = record["joints_valid"] * record["joints_valid"][:, WRIST, None]  # (2,21) no wrist, no hand
+    seen = record["joints_seen"] * record["joints_seen"][:, WRIST, None] * valid
+    root_valid = valid[:, WRIST, None]  # (2,1)
+    both = root_valid[RIGHT] * root_valid[LEFT]  # (1,)
+    joints = np.where(valid[..., None] > 0, record["joints"], 0)
+    root = joints[:, WRIST]  # (2,3)
+    relative = (joints - root[:, None]) * valid[..., None]
+    pixels = project(joints, record["K"])  # (2,21,2)
+    seen = seen * ((pixels >= 0) & (pixels <= size - 1)).all(-1) * (joints[..., 2] > 0)
+    pose_valid = record["pose_valid"][:, None]  # (2,1)
+    sample = {
+        "joints_img": np.concatenate([pixels, relative[..., 2:]], -1) * seen[..., None],
+        "joints_img_valid": seen[..., None],
+        "joints_cam": relative,
+        "joints_cam_valid": valid[..., None],
+        "root_cam": root * root_valid,
+        "root_cam_valid": root_valid,
+        "rel_trans": (root[LEFT] - root[RIGHT]) * both,
+        "rel_trans_valid": both,
+        "pose": record["pose"] * pose_valid[..., None],
+        "pose_valid": pose_valid[..., None],
+        "shape": record["shape"] * pose_valid,  # kept where it is not trusted: the mesh needs it
+        "shape_valid": record["shape_valid"][:, None],
+        "pivot_cam": record["pivot"] * pose_valid,
+        "root_depth": record["root_depth"] * record["root_depth_valid"],
+        **{key: record[key] for key in ("root_depth_valid", "present", "K", "affine", "K_orig")},
+        **{key: record[key] for key in ("image_size", "box")},
+    }
+    sample = {key: torch.from_numpy(np.asarray(sample[key], np.float32)) for key in SHAPES}
+    sample["img"] = torch.from_numpy(record["image"]).permute(2, 0, 1).float().div_(255)
+    return sample | {key: record[key] for key in LISTS}
+
+
+def project(points: NDArray, K: NDArray) -> NDArray:
+    """Pinhole projection of camera-frame points (..., 3) -> pixels (..., 2); 0 behind the camera."""
+    image = points @ K.T
+    ahead = image[..., 2:] > 1e-6
+    return np.where(ahead, image[..., :2] / np.where(ahead, image[..., 2:], 1), 0)
+
+
+def check(sample: dict[str, Any], size: int) -> None:
+    """Raise ValueError, naming the sample, where it breaks the contract."""
+    name = sample.get("id", "without id")
+    expected = SHAPES | {"img": (3, size, size)}
+    if sample.keys() != expected.keys() | LISTS.keys():
+        raise ValueError(f"sample {name}: keys differ: {sample.keys() ^ (expected.keys() | LISTS.keys())}")
+    for key, shape in expected.items():
+        value = sample[key]
+        if value.dtype != torch.float32 or tuple(value.shape) != shape:
+            raise ValueError(f"sample {name}: {key} is {value.dtype} {tuple(value.shape)}, not {shape}")
+        if not torch.isfinite(value).all():
+            raise ValueError(f"sample {name}: {key} is not finite")
+    for key, kind in LISTS.items():
+        if not isinstance(sample[key], kind):
+            raise ValueError(f"sample {name}: {key} is no {kind.__name__}")
+
+
+def collate(samples: list[dict[str, Any]]) -> dict[str, Tensor | list]:
+    """Samples -> a batch: tensors get a batch axis, everything else becomes a list."""
+    return {
+        key: torch.stack([sample[key] for sample in samples]) if isinstance(value, Tensor) else
+        [sample[key] for sample in samples]
+        for key, value in samples[0].items()
+    }

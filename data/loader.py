@@ -1,0 +1,81 @@
+"""From a map-style data set to batches: order, workers, resuming."""
+
+from collections.abc import Iterator
+
+import cv2
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from data.base import HandDataset, collate
+
+
+class EpochSampler(Sampler[int]):
+    """The indices of one epoch on one of `world` ranks, as a function of (seed, epoch) alone.
+
+    Shuffled epochs give every rank the same number of indices (the last few are dropped, others in
+    each epoch); plain ones leave nothing out. `set_epoch(epoch, start)` starts after `start` indices,
+    which resumes an epoch in its middle; the length stays that of the whole epoch.
+    """
+
+    def __init__(self, length: int, shuffle: bool, seed: int = 0, rank: int = 0, world: int = 1):
+        self.total, self.shuffle, self.seed = length, shuffle, seed
+        self.rank, self.world = rank, world
+        self.epoch = self.start = 0
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        self.epoch, self.start = epoch, start
+
+    def __len__(self) -> int:
+        if self.shuffle:
+            return self.total // self.world
+        return len(range(self.rank, self.total, self.world))
+
+    def __iter__(self) -> Iterator[int]:
+        order = torch.arange(self.total)
+        if self.shuffle:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+            order = torch.randperm(self.total, generator=generator)
+        mine = order[self.rank :: self.world][: len(self)]
+        return iter(mine[self.start :].tolist())
+
+
+class EpochLoader(DataLoader):
+    """A DataLoader whose `set_epoch(epoch, batch)` reaches the sampler and the augmentation."""
+
+    def set_epoch(self, epoch: int, batch: int = 0) -> None:
+        """Call before iterating an epoch; `batch` > 0 resumes it after so many batches."""
+        self.sampler.set_epoch(epoch, batch * self.batch_size)
+        self.dataset.set_epoch(epoch)
+
+
+def build_loader(
+    dataset: HandDataset,
+    batch_size: int,
+    workers: int = 0,
+    training: bool = False,
+    seed: int = 0,
+    rank: int = 0,
+    world: int = 1,
+) -> EpochLoader:
+    """Batches of a map-style data set, on the CPU, pinned where there is a GPU.
+
+    Training shuffles and drops the last broken batch; otherwise the order is that of the data set and
+    nothing is left out.
+    """
+    return EpochLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=EpochSampler(len(dataset), training, seed, rank, world),
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=torch.cuda.is_available(),
+        drop_last=training,
+        persistent_workers=workers > 0,
+        worker_init_fn=_one_thread,
+    )
+
+
+def _one_thread(worker: int) -> None:
+    """A worker is one thread; OpenCV and torch would each start one per core."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

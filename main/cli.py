@@ -1,0 +1,112 @@
+"""What the three scripts share: arguments, the resolved configuration, folders and data."""
+
+import argparse
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from common.hand.mano import ManoLayer
+from common.utils.dist import rank, world_size
+from common.utils.errors import UserError
+from data import DATASETS, build_loader
+from data.augment import AugmentSettings
+from main.config import Config
+
+ROOT = Path(__file__).resolve().parents[1]
+TEST_SEED = 20250  # of the fixed synthetic test set; training streams use seeds from 0 up
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """The options common to all scripts."""
+    options = argparse.ArgumentParser(description=description)
+    options.add_argument("--gpu", metavar="0,1 | 0-3 | cpu", help="default: the first GPU, else the CPU")
+    options.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings",
+                         help="change a setting of main/config.py; repeat for more")
+    return options
+
+
+def run_folder(config: Config, experiment: str) -> Path:
+    """output/<exp>, from the repository root unless output_dir is absolute."""
+    if Path(experiment).name != experiment or experiment in ("", ".", ".."):
+        raise UserError(f"--exp {experiment}: give a plain folder name")
+    return ROOT / config.paths.output_dir / experiment
+
+
+def uses_real_data(config: Config) -> bool:
+    """Whether InterHand2.6M is set; one of its two keys alone is a mistake."""
+    given = [config.paths.interhand_anno_dir, config.paths.interhand_images_path]
+    if any(given) and not all(given):
+        raise UserError("set both interhand_anno_dir and interhand_images_path, or neither for the "
+                        "synthetic stream")
+    return all(given)
+
+
+def describe_data(config: Config, hand_model: str) -> str:
+    """The first line of train and test: which pictures, which hand."""
+    if uses_real_data(config):
+        return f"data: InterHand2.6M in {config.paths.interhand_anno_dir}; hand model: {hand_model}"
+    return (f"data: synthetic two-hand pictures (interhand_anno_dir and interhand_images_path are not "
+            f"set); hand model: {hand_model}")
+
+
+def training_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> Iterable[dict[str, Any]]:
+    """This process's share of the training batches: len(), set_epoch(epoch)."""
+    train = config.train
+    if uses_real_data(config):
+        augment = AugmentSettings(**vars(config.augment))
+        dataset = _interhand(config, mano, "train", log, augment=augment, seed=train.seed)
+        return build_loader(dataset, train.batch_size, config.data.workers, training=True,
+                            seed=train.seed, rank=rank(), world=world_size())
+    per_process = (train.overfit or config.data.synthetic_train) // world_size()
+    stream = DATASETS["Synthetic"](
+        mano, train.batch_size, seed=train.seed * 1000 + rank(), samples=per_process,
+        cone=config.data.synthetic_cone, training=True,
+    )
+    return FixedBatches(stream) if train.overfit else stream
+
+
+def test_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> Iterable[dict[str, Any]]:
+    """All batches of the test split, or of the fixed synthetic test set."""
+    if uses_real_data(config):
+        dataset = _interhand(config, mano, config.test.split, log, min_brightness=10.0)
+        return build_loader(dataset, config.test.batch_size, config.data.workers)
+    return DATASETS["Synthetic"](
+        mano, config.test.batch_size, seed=TEST_SEED, samples=config.data.synthetic_test,
+        cone=config.data.synthetic_cone,
+    )
+
+
+def _interhand(config: Config, mano: ManoLayer, split: str, log: Callable[[str], None], **more: Any):
+    data, paths = config.data, config.paths
+    if data.use_fits and paths.smplx_path is None:
+        log("note: smplx_path is not set, so MANO fits are posed on the stand-in hand: right for files "
+            "of tool/make_synthetic.py; for the real data set smplx_path or --set use_fits=false")
+    return DATASETS["InterHand26M"](
+        mano, paths.interhand_anno_dir, paths.interhand_images_path, paths.root_net_output_path,
+        split=split, subset=data.subset, hands=data.hands, use_fits=data.use_fits, limit=data.limit,
+        hand_type_valid_only=data.hand_type_valid_only, log=log, **more,
+    )
+
+
+class FixedBatches:
+    """The batches of a loader, drawn once and repeated: for overfitting runs."""
+
+    def __init__(self, loader: Iterable[dict[str, Any]], repeats: int = 64):
+        self.batches, self.repeats = list(loader), repeats
+
+    def __len__(self) -> int:
+        return len(self.batches) * self.repeats
+
+    def set_epoch(self, epoch: int) -> None:
+        """The same batches in every epoch."""
+
+    def __iter__(self):
+        for _ in range(self.repeats):
+            yield from self.batches
+
+
+def seed_everything(seed: int) -> None:
+    """Initial weights; what data sets draw depends on their own seeds."""
+    torch.manual_seed(seed)

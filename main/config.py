@@ -1,0 +1,223 @@
+"""All settings: frozen dataclasses with the defaults, named presets, and `--set key=value`.
+
+Only the entry scripts read these; everything below takes plain keyword arguments whose names equal
+the field names here.
+"""
+
+import dataclasses
+import types
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+
+@dataclass(frozen=True)
+class Paths:
+    smplx_path: str | None = None  # folder of MANO_RIGHT.pkl, MANO_LEFT.pkl; none = stand-in hand
+    interhand_anno_dir: str | None = None  # InterHand2.6M annotations; with the next key unset too,
+    interhand_images_path: str | None = None  # train and test use the synthetic stream
+    root_net_output_path: str | None = None  # RootNet's JSON (or its folder); none = not used
+    output_dir: str = "output"  # from the repository root
+
+
+@dataclass(frozen=True)
+class Data:
+    subset: Literal["H", "M", "H+M"] = "H+M"  # human, machine annotation
+    hands: Literal["IH", "SH", "all"] = "IH"  # interacting, single
+    hand_type_valid_only: bool = True  # drop records whose hand type is not reliable
+    use_fits: bool = True  # MANO fits; switch off where smplx_path is not the model they were made with
+    workers: int = 4  # loader processes; 0 loads in the training process
+    limit: int | None = None  # only the first records of a split
+    synthetic_cone: float = 60.0  # degrees, half angle of wrist orientations in the synthetic stream
+    synthetic_train: int = 65536  # synthetic samples called an epoch
+    synthetic_test: int = 512  # size of the fixed synthetic test set
+
+
+@dataclass(frozen=True)
+class Augment:  # EANet's recipe
+    scale: float = 0.25  # sigma of the crop's scale, cut at one sigma
+    rotation: float = 30.0  # degrees, sigma of the in-plane rotation
+    rotation_probability: float = 0.6
+    shift: float = 0.05  # the crop moves by at most this part of its side
+    color: float = 0.2  # each channel times 1 +- this
+    flip: float = 0.5  # probability of mirroring
+
+
+@dataclass(frozen=True)
+class Model:
+    name: Literal["lgnet"] = "lgnet"
+    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
+    backbone_weights: str = "none"  # "none", "imagenet" or the path of a torchvision state dict
+    channels: int = 512  # c of the paper: C/4; Light: C/8
+    attention: Literal["paper", "prenorm"] = "paper"  # LGFA as Algorithm 1 writes it, or normalised
+    local_graph: Literal["gin", "cheb", "none"] = "gin"  # graph part of LGBlock's local unit
+    detach_joints: bool = False  # cut the gradient where joint features are sampled
+    sjt_blocks: int = 4  # of the self-joint transformer
+    refine_graph: Literal["gin", "cheb"] = "gin"
+    refine_channels: int = 64
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Weight of each term; all L1 unless said. Units in common/nets/losses.py."""
+
+    joints_img: float = 1.0  # 2.5-D joints, annotated, 8-grid units
+    mano_joints_img: float = 1.0  # 2.5-D joints of the fit, 8-grid units
+    joints_proj: float = 1.0  # projected joints, 8-grid units
+    rotmat: float = 1.0  # rotation matrices
+    shape: float = 1.0  # betas
+    joints_cam: float = 10.0  # per metre, annotated, rough and refined
+    mano_joints_cam: float = 10.0  # per metre, of the fit, rough and refined
+    verts: float = 10.0  # per metre, rough and refined
+    rel_trans: float = 10.0  # per metre
+    present: float = 0.1  # binary cross-entropy
+    normal: float = 0.1  # |cosine| of refined edges with true face normals
+    edge: float = 10.0  # per metre, refined
+    laplacian: float = 10.0  # per metre, refined
+
+
+@dataclass(frozen=True)
+class Train:
+    epochs: int = 30
+    batch_size: int = 32  # per GPU
+    lr: float = 1e-4
+    weight_decay: float = 0.02
+    warmup: float = 0.02  # part of the run over which the learning rate rises
+    grad_clip: float = 5.0
+    seed: int = 0
+    amp: bool = True  # bf16 autocast, on a GPU only
+    log_every: int = 50  # steps between TensorBoard scalars
+    picture_every: int = 1000  # steps between TensorBoard pictures
+    overfit: int = 0  # train on this many fixed synthetic samples instead of the stream
+
+
+@dataclass(frozen=True)
+class Test:
+    batch_size: int = 64
+    split: Literal["val", "test"] = "test"
+
+
+@dataclass(frozen=True)
+class Config:
+    paths: Paths = field(default_factory=Paths)
+    data: Data = field(default_factory=Data)
+    augment: Augment = field(default_factory=Augment)
+    model: Model = field(default_factory=Model)
+    loss: Loss = field(default_factory=Loss)
+    train: Train = field(default_factory=Train)
+    test: Test = field(default_factory=Test)
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        return dataclasses.asdict(self)
+
+
+SMALL_NET = {
+    "model.backbone": "resnet18",
+    "model.channels": 128,
+    "model.attention": "prenorm",
+    "model.sjt_blocks": 2,
+}
+
+# Each preset is what it changes of the default, which is the paper's LGNet.
+PRESETS: dict[str, dict[str, Any]] = {
+    "lgnet": {},
+    "lgnet_small": {**SMALL_NET, "train.lr": 1e-3},  # the shipped demo weights
+    "quick": {  # the synthetic quick start: a few minutes on two cores
+        **SMALL_NET,
+        "train.lr": 1e-3,
+        "train.epochs": 2,
+        "train.batch_size": 16,
+        "train.log_every": 5,
+        "train.picture_every": 20,
+        "data.synthetic_train": 512,
+        "data.synthetic_test": 64,
+        "test.batch_size": 16,
+    },
+}
+
+
+class SettingError(ValueError):
+    """An unknown preset or key, or a value of the wrong type, in one sentence."""
+
+
+def preset(name: str) -> Config:
+    """The named configuration."""
+    if name not in PRESETS:
+        raise SettingError(f"unknown preset '{name}'; there are {', '.join(PRESETS)}")
+    config = Config()
+    for key, value in PRESETS[name].items():
+        config = _assign(config, *key.split("."), value)
+    return config
+
+
+def override(config: Config, settings: list[str], sections: tuple[str, ...] | None = None) -> Config:
+    """Apply `key=value` settings; a bare key works wherever its name is unique.
+
+    `sections` limits what may change (test.py refuses model keys). Raises SettingError.
+    """
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise SettingError(f"--set {setting}: write it as key=value")
+        section, name = _find(key.strip())
+        if sections is not None and section not in sections:
+            raise SettingError(
+                f"--set {key}: a snapshot knows its own '{section}' settings; here only "
+                f"{', '.join(sections)} keys may change"
+            )
+        kind = get_type_hints(type(getattr(config, section)))[name]
+        config = _assign(config, section, name, _parse(f"{section}.{name}", kind, text.strip()))
+    return config
+
+
+def from_dict(values: dict[str, dict[str, Any]]) -> Config:
+    """The configuration a snapshot carries; sections of other versions fall back to the defaults."""
+    config = Config()
+    for section, entries in values.items():
+        known = {f.name for f in dataclasses.fields(getattr(config, section))} if hasattr(
+            config, section) else set()
+        for name in known & set(entries):
+            config = _assign(config, section, name, entries[name])
+    return config
+
+
+def _assign(config: Config, section: str, name: str, value: Any) -> Config:
+    return replace(config, **{section: replace(getattr(config, section), **{name: value})})
+
+
+def _keys() -> list[tuple[str, str]]:
+    config = Config()
+    return [
+        (s.name, f.name) for s in dataclasses.fields(config)
+        for f in dataclasses.fields(getattr(config, s.name))
+    ]
+
+
+def _find(key: str) -> tuple[str, str]:
+    matches = [(s, n) for s, n in _keys() if key in (n, f"{s}.{n}")]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise SettingError(f"'{key}' is ambiguous: say {' or '.join(f'{s}.{n}' for s, n in matches)}")
+    import difflib
+
+    close = difflib.get_close_matches(key, [n for _, n in _keys()] + [f"{s}.{n}" for s, n in _keys()])
+    hint = f"; did you mean {' or '.join(close)}?" if close else "; main/config.py lists them all"
+    raise SettingError(f"unknown setting '{key}'{hint}")
+
+
+def _parse(key: str, kind: Any, text: str) -> Any:
+    if get_origin(kind) is Literal:
+        if text not in get_args(kind):
+            raise SettingError(f"{key} is one of {', '.join(get_args(kind))}, not '{text}'")
+        return text
+    if get_origin(kind) in (Union, types.UnionType):  # something or none
+        kind = next(k for k in get_args(kind) if k is not type(None))
+        return None if text.lower() in ("none", "") else _parse(key, kind, text)
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise SettingError(f"{key} is true or false, not '{text}'")
+        return text.lower() == "true"
+    try:
+        return kind(text)
+    except ValueError:
+        raise SettingError(f"{key} takes {kind.__name__} values, not '{text}'") from None

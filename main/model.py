@@ -1,0 +1,67 @@
+"""LGNet (Xue & Wang 2025) as in the paper's overview figure: joint stage -> mesh stage -> refine stage."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from common.hand.mano import ManoLayer
+from common.nets.backbone import build_backbone
+from common.nets.joint_stage import JointStage
+from common.nets.mesh_stage import MeshStage
+from common.nets.refine_stage import RefineStage
+from common.utils.errors import UserError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SIDE = 8  # cells a side of the backbone's last map, for 256 x 256 pictures
+
+
+class LGNet(nn.Module):
+    """One RGB crop of two hands -> both meshes. Settings are explained in main/config.py."""
+
+    def __init__(self, mano: ManoLayer, backbone: str, backbone_weights: str, channels: int,
+                 attention: str, local_graph: str, detach_joints: bool, sjt_blocks: int,
+                 refine_graph: str, refine_channels: int):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
+        self.backbone = build_backbone(backbone, backbone_weights)
+        inputs, early = self.backbone.channels, self.backbone.early_channels
+        adapted = channels + channels // 4
+        self.joint_stage = JointStage(inputs, channels, SIDE, attention, local_graph, detach_joints)
+        self.mesh_stage = MeshStage(channels, adapted, sjt_blocks, mano)
+        self.refine_stage = RefineStage(early, channels, adapted, refine_channels, refine_graph, mano)
+
+    def forward(self, img: Tensor) -> dict[str, Tensor]:
+        """RGB (B,3,256,256) in [0,1] -> predictions (DESIGN's table; metres, crop pixels):
+
+        joints_img (B,2,21,3) · rotmat (B,2,16,3,3), mean pose included · shape (B,2,10) ·
+        cam (B,2,3) weak perspective · rel_trans (B,3) · present (B,2) logits ·
+        verts_rough, verts (B,2,778,3) and joints_rough, joints (B,2,21,3), each hand about its wrist.
+        """
+        image = (img - self.mean) / self.std
+        features, early = self.backbone(image)
+        stage = self.joint_stage(features)
+        rough = self.mesh_stage(stage)
+        refined = self.refine_stage(image, early, stage, rough)
+        return {"joints_img": stage["joints_img"], **rough, **refined}
+
+
+MODELS = {"lgnet": LGNet}
+
+
+def build_model(name: str, mano: ManoLayer, **settings: Any) -> nn.Module:
+    """The network called `name` around the given hands; settings are its constructor's keywords."""
+    return MODELS[name](mano=mano, **settings)
+
+
+def model_from_snapshot(snapshot: dict[str, Any], mano: ManoLayer) -> nn.Module:
+    """Rebuild a network with its snapshot's own settings and load its weights, in eval mode."""
+    settings = {**snapshot["config"]["model"], "backbone_weights": "none"}
+    try:
+        model = build_model(mano=mano, **settings)
+        model.load_state_dict(snapshot["network"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise UserError(f"the snapshot does not fit the network it names: {reason}") from None
+    return model.eval()

@@ -1,0 +1,181 @@
+"""Picture in, two hands out: the public API, used by demo.py.
+
+predictor = load_predictor("main/weights/lgnet_small.pth")
+hands = predictor(rgb)  # (H,W,3) uint8 -> TwoHands
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from common.hand.joints import LEFT
+from common.hand.mano import ManoLayer, load_hands
+from common.utils.checkpoint import load_snapshot
+from common.utils.errors import UserError
+from common.utils.image import apply_affine, crop_affine, square_box, warp
+from main.model import model_from_snapshot
+
+CROP = 256  # side of the network's input, pixels
+SMALLEST = 16  # pixels a side; nothing smaller can show a hand
+PRESENT = 0.5  # probability from which on a hand counts as found
+
+
+@dataclass(frozen=True)
+class TwoHands:
+    """What was seen in one picture; arrays are float32, hands in (right, left) order at axis 0.
+
+    3-D values share one frame: camera axes (x right, y down, z forward), metres, the right wrist at
+    the origin, the left hand placed by rel_trans. A hand found alone has its own wrist at the
+    origin. Values of a hand that was not found are the network's guess and mean nothing.
+    Depth and the distance to the camera are not metric: one picture does not tell the size.
+    """
+
+    present: NDArray  # (2,) probability that the hand is in the picture
+    joints_img: NDArray  # (2,21,2) u, v in pixels of the original picture
+    joints: NDArray  # (2,21,3) metres, common frame, regressed from the mesh
+    verts: NDArray  # (2,778,3) metres, common frame
+    pose: NDArray  # (2,16,3) MANO axis-angle without the mean pose, radians; [:, 0] is the wrist
+    shape: NDArray  # (2,10) MANO betas
+    cam: (
+        NDArray  # (2,3) s, tx, ty: u = s x + tx, v = s y + ty, wrist-relative metres -> crop pixels
+    )
+    rel_trans: (
+        NDArray | None
+    )  # (3,) left wrist minus right wrist, metres; None unless both are found
+    affine: NDArray  # (2,3) original pixels -> crop pixels
+    box: NDArray  # (4,) x, y, w, h of the square crop in the original picture
+    image_size: tuple[int, int]  # width, height of the original picture
+    hand_model: str
+    weights: str
+
+    @property
+    def found(self) -> NDArray[np.bool_]:
+        """(2,) which hands count as seen."""
+        return self.present >= PRESENT
+
+    @property
+    def wrists(self) -> NDArray:
+        """(2,3) wrists in the common frame; subtract them to use a camera."""
+        wrists = np.zeros((2, 3), np.float32)
+        if self.rel_trans is not None:
+            wrists[LEFT] = self.rel_trans
+        return wrists
+
+    @property
+    def cam_in_picture(self) -> NDArray:
+        """(2,3) s, tx, ty as in `cam`, for pixels of the original picture."""
+        zoom, shift = self.affine[0, 0], self.affine[:, 2]
+        return np.concatenate([self.cam[:, :1], self.cam[:, 1:] - shift], 1) / zoom
+
+
+class Predictor:
+    """A network in eval mode with its hands, on one device; calls leave no state behind."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        hands: ManoLayer,
+        device: torch.device | str,
+        weights: str = "unnamed",
+    ):
+        self.model = model.to(device).eval()
+        self.hands = hands.to(device)
+        self.device = torch.device(device)
+        self.weights = weights
+
+    @torch.no_grad()
+    def __call__(self, picture: NDArray[np.uint8], bbox: Sequence[float] | None = None) -> TwoHands:
+        """RGB (H,W,3) uint8 of any size -> TwoHands.
+
+        Without bbox the whole picture is the crop, padded to a square about its centre; bbox is
+        x, y, w, h in pixels, squared about its own centre and never enlarged.
+        Raises UserError on a picture too small, a box that is none, or damaged weights.
+        """
+        box = crop_box(picture, bbox)
+        affine = crop_affine(box, CROP)
+        crop = torch.from_numpy(warp(picture, affine, CROP)).to(self.device)
+        pred = self.model(crop.permute(2, 0, 1)[None].float() / 255)
+        if not all(torch.isfinite(value).all() for value in pred.values()):
+            raise UserError(f"the weights {self.weights} give numbers that are not finite")
+        return self._collect(pred, picture, box, affine)
+
+    def _collect(
+        self, pred: dict[str, Tensor], picture: NDArray, box: NDArray, affine: NDArray
+    ) -> TwoHands:
+        def first(value: Tensor) -> NDArray:
+            return value[0].float().cpu().numpy()
+
+        present = first(pred["present"].sigmoid()) if "present" in pred else np.ones(2, np.float32)
+        rel_trans = first(pred["rel_trans"]) if (present >= PRESENT).all() else None
+        place = np.zeros((2, 1, 3), np.float32)
+        place[LEFT] = 0 if rel_trans is None else rel_trans
+        pixels = first(pred["joints_img"])[..., :2]
+        return TwoHands(
+            present=present,
+            joints_img=_to_original(affine, pixels),
+            joints=first(pred["joints"]) + place,
+            verts=first(pred["verts"]) + place,
+            pose=first(self.hands.pose(pred["rotmat"])),
+            shape=first(pred["shape"]),
+            cam=first(pred["cam"]),
+            rel_trans=rel_trans,
+            affine=affine,
+            box=box,
+            image_size=(picture.shape[1], picture.shape[0]),
+            hand_model=self.hands.name,
+            weights=self.weights,
+        )
+
+
+def crop_box(picture: NDArray, bbox: Sequence[float] | None) -> NDArray[np.float64]:
+    """The square x, y, w, h (4,) that is cut out: the padded picture, or bbox squared."""
+    height, width = picture.shape[:2]
+    if min(height, width) < SMALLEST:
+        raise UserError(
+            f"the picture is {width}x{height} pixels, too small to show a hand "
+            f"(at least {SMALLEST} a side)"
+        )
+    if bbox is None:
+        return square_box((0, 0, width, height), 1.0)
+    x, y, w, h = bbox
+    inside = x < width and y < height and x + w > 0 and y + h > 0
+    if not (np.isfinite([x, y, w, h]).all() and w >= 1 and h >= 1 and inside):
+        raise UserError(
+            f"--bbox {x:g} {y:g} {w:g} {h:g} is no box in a picture of {width}x{height} pixels: "
+            "give x y of its upper left corner, then width and height"
+        )
+    return square_box((x, y, w, h), 1.0)
+
+
+def _to_original(affine: NDArray, pixels: ArrayLike) -> NDArray[np.float32]:
+    """Crop pixels (...,2) -> pixels of the original picture."""
+    turn = np.linalg.inv(affine[:, :2])
+    back = np.column_stack([turn, -turn @ affine[:, 2]])
+    return apply_affine(back, np.asarray(pixels, np.float64)).astype(np.float32)
+
+
+def load_predictor(
+    checkpoint: str | Path, device: torch.device | str = "cpu", smplx_path: str | None = None
+) -> Predictor:
+    """A predictor from a snapshot, rebuilt with the settings the snapshot carries.
+
+    smplx_path: folder with the official MANO files, None for the stand-in hand.
+    Raises UserError on a snapshot or hand model that cannot be read.
+    """
+    snapshot = load_snapshot(Path(checkpoint))
+    hands = load_hands(smplx_path)
+    model = model_from_snapshot(snapshot, hands)
+    return Predictor(model, hands, device, describe_weights(Path(checkpoint), snapshot))
+
+
+def describe_weights(path: Path, snapshot: dict[str, Any]) -> str:
+    """File name and what the snapshot says of itself, for logs and results."""
+    labels = {"epoch": "epoch", "commit": "commit", "hand_model": "trained with the"}
+    parts = [f"{words} {snapshot[key]}" for key, words in labels.items() if key in snapshot]
+    return f"{path.name} ({', '.join(parts)})" if parts else path.name

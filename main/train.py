@@ -1,0 +1,87 @@
+"""Train a network: `python train.py --gpu 0 --preset lgnet`. Writes output/<exp>/."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+
+from common.base import Trainer
+from common.eval.figures import comparison
+from common.hand.mano import load_hands
+from common.nets.losses import Criterion
+from common.utils.checkpoint import git_commit, load_snapshot, snapshot_epochs, snapshot_path
+from common.utils.dist import launch, parse_devices, rank
+from common.utils.errors import UserError, run_script
+from common.utils.logger import RunLog
+from common.utils.mesh_io import write_json
+from main import cli
+from main.config import PRESETS, Config, SettingError, override, preset
+from main.model import build_model
+
+# What may differ between a run and its continuation.
+FREE_SETTINGS = {"train.epochs", "train.log_every", "train.picture_every", "data.workers"}
+
+
+def main() -> None:
+    options = cli.parser(__doc__)
+    options.add_argument("--preset", default="lgnet", help=f"one of {', '.join(PRESETS)}")
+    options.add_argument("--exp", help="name of the run's folder in output/ (default: the preset)")
+    options.add_argument("--continue", action="store_true", dest="resume",
+                         help="go on from the run's last snapshot")
+    args = options.parse_args()
+    config = override(preset(args.preset), args.settings)
+    devices = parse_devices(args.gpu)
+    folder = cli.run_folder(config, args.exp or args.preset)
+    epochs = snapshot_epochs(folder / "model_dump")
+    if args.resume and not epochs:
+        raise UserError(f"--continue: {folder / 'model_dump'} holds no snapshot to continue from")
+    if epochs and not args.resume:
+        raise UserError(f"{folder} already holds snapshots up to epoch {epochs[-1]}: add --continue to go "
+                        "on, or --exp NAME for a new run")
+    launch(train, devices, config, folder, epochs[-1] if args.resume else None)
+
+
+def train(device: torch.device, config: Config, folder: Path, last_epoch: int | None) -> None:
+    """One process of a run; the first one writes."""
+    snapshot = None
+    if last_epoch is not None:
+        snapshot = load_snapshot(snapshot_path(folder / "model_dump", last_epoch))
+        require_same_settings(config.to_dict(), snapshot["config"])
+    mano = load_hands(config.paths.smplx_path).to(device)
+    log = RunLog(folder, quiet=rank() > 0)
+    log.say(cli.describe_data(config, mano.name))
+    loader = cli.training_data(config, mano, log.say)
+    cli.seed_everything(config.train.seed)
+    model = build_model(mano=mano, **vars(config.model))
+    log.say(f"{config.model.name}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, "
+            f"backbone weights: {config.model.backbone_weights}; {len(loader)} steps an epoch on {device}")
+    about = {"config": config.to_dict(), "commit": git_commit(cli.ROOT), "hand_model": mano.name}
+    if rank() == 0:
+        write_json(folder / "config.json", about)
+    settings = {k: v for k, v in vars(config.train).items() if k not in ("batch_size", "seed", "overfit")}
+    trainer = Trainer(
+        model, Criterion(mano.faces, **vars(config.loss)), mano, loader, device, log,
+        draw=lambda pred, batch: comparison(pred, batch, mano.faces), **settings,
+    )
+    if snapshot is not None:
+        trainer.load_state_dict(snapshot)
+        log.say(f"continuing after epoch {last_epoch}")
+    trainer.fit(folder / "model_dump", about)
+    log.say(f"snapshots: {folder / 'model_dump'}; TensorBoard: tensorboard --logdir {folder / 'log'}")
+    log.close()
+
+
+def require_same_settings(now: dict, then: dict) -> None:
+    """A continued run keeps its settings, or it would not be the same run."""
+    for section, entries in now.items():
+        for name, value in entries.items():
+            before = then.get(section, {}).get(name)
+            if section != "paths" and f"{section}.{name}" not in FREE_SETTINGS and before != value:
+                raise UserError(f"--continue: the run has {section}.{name}={before}, now it is {value}; "
+                                "use the same settings, or --exp NAME for a new run")
+
+
+if __name__ == "__main__":
+    run_script(main, SettingError)
