@@ -1,8 +1,8 @@
 """Augmentation in two halves: `draw` throws the dice, `apply` is a pure function of its arguments.
 
-The recipe is EANet's. One affine map moves the picture, the camera and the 2-D labels; the 3-D labels
-turn by the same angle about the optical axis, so that K_new = A K0 Rz(theta)^T projects them exactly
-on the pixels. Records have hands in (right, left) order, metres, camera frame.
+The recipe is EANet's. One affine map moves the picture, the camera and the 2-D labels; the 3-D
+labels turn by the same angle about the optical axis, so that K_new = A K0 Rz(theta)^T projects them
+exactly on the pixels. Records have hands in (right, left) order, metres, camera frame.
 """
 
 from dataclasses import dataclass
@@ -76,8 +76,8 @@ def apply(record: dict[str, Any], params: AugmentParams, size: int = 256) -> dic
     """A raw record (data/base.py) with its `image` -> the same record cut out and augmented.
 
     `image` becomes the crop (size,size,3) uint8; `K` (3,3) and `affine` (2,3, original -> crop, the
-    mirror included) are added; every 3-D label is in the augmented frame. `K_orig`, `image_size` and
-    `box` stay those of the original picture. The argument is not changed.
+    mirror included) are added; every 3-D label is in the augmented frame. `K_orig`, `image_size`
+    and `box` stay those of the original picture. The argument is not changed.
     """
     turn = rotation_z(params.rotation)
     affine = crop_affine(record["box"], size, params.rotation, params.scale, params.shift)
@@ -96,7 +96,7 @@ def apply(record: dict[str, Any], params: AugmentParams, size: int = 256) -> dic
 
 
 def mirrored(record: dict[str, Any], width: int) -> dict[str, Any]:
-    """A cut-out record mirrored left to right in its crop, `width` pixels wide: labels, camera, affine.
+    """A cut-out record mirrored in its crop, `width` pixels wide: labels, camera and affine map.
 
     The pixels follow the affine map when they are drawn. Mirroring twice gives the record back.
     """

@@ -6,12 +6,13 @@ record into a sample and checks it.
 A raw record is a dict; numpy, metres, camera frame, hands (right, left), 21 joints wrist first:
   id str; hand_type "right" | "left" | "interacting"; human_annotated bool
   image_path; K_orig (3,3); image_size (2,) width, height; box (4,) square, in pixels
-  joints (2,21,3) in the camera; joints_valid (2,21) annotated; joints_seen (2,21) also inside the picture
+  joints (2,21,3) in the camera; joints_valid (2,21) annotated; joints_seen (2,21) and in picture
   pose (2,16,3) without the mean pose, wrist rotation in the camera; shape (2,10)
   pivot (2,3) MANO's rest-pose wrist in the camera (FORMATS 2.2); pose_valid, shape_valid (2,)
   root_depth, root_depth_valid (2,) RootNet; present (2,)
 """
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ SHAPES = {
 LISTS = {"hand_type": str, "human_annotated": bool, "id": str}
 
 
-class HandDataset(Dataset):
+class HandDataset(Dataset, ABC):
     """A map-style data set of contract samples; subclasses write `record` and `__len__`.
 
     augment: how to augment, None for the plain crop. The augmentation of a sample depends on
@@ -68,12 +69,12 @@ class HandDataset(Dataset):
         """Call before an epoch's loader is iterated; reaches persistent workers too."""
         self._epoch.fill_(epoch)
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def __len__(self) -> int: ...
 
+    @abstractmethod
     def record(self, index: int) -> dict[str, Any]:
         """The raw record of a sample (see the module's docstring), without its picture."""
-        raise NotImplementedError
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         record = self.record(index)
@@ -90,7 +91,9 @@ class HandDataset(Dataset):
 def to_sample(record: dict[str, Any]) -> dict[str, Any]:
     """A cut-out record (data/augment.py) -> a sample: wrist-relative, masked, float32."""
     size = record["image"].shape[0]
-    valid = record["joints_valid"] * record["joints_valid"][:, WRIST, None]  # (2,21) no wrist, no hand
+    valid = (
+        record["joints_valid"] * record["joints_valid"][:, WRIST, None]
+    )  # (2,21) no wrist, no hand
     seen = record["joints_seen"] * record["joints_seen"][:, WRIST, None] * valid
     root_valid = valid[:, WRIST, None]  # (2,1)
     both = root_valid[RIGHT] * root_valid[LEFT]  # (1,)
@@ -124,7 +127,7 @@ def to_sample(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def project(points: NDArray, K: NDArray) -> NDArray:
-    """Pinhole projection of camera-frame points (..., 3) -> pixels (..., 2); 0 behind the camera."""
+    """Pinhole projection of camera-frame points (..., 3) -> (..., 2); 0 behind the camera."""
     image = points @ K.T
     ahead = image[..., 2:] > 1e-6
     return np.where(ahead, image[..., :2] / np.where(ahead, image[..., 2:], 1), 0)
@@ -135,11 +138,15 @@ def check(sample: dict[str, Any], size: int) -> None:
     name = sample.get("id", "without id")
     expected = SHAPES | {"img": (3, size, size)}
     if sample.keys() != expected.keys() | LISTS.keys():
-        raise ValueError(f"sample {name}: keys differ: {sample.keys() ^ (expected.keys() | LISTS.keys())}")
+        raise ValueError(
+            f"sample {name}: keys differ: {sample.keys() ^ (expected.keys() | LISTS.keys())}"
+        )
     for key, shape in expected.items():
         value = sample[key]
         if value.dtype != torch.float32 or tuple(value.shape) != shape:
-            raise ValueError(f"sample {name}: {key} is {value.dtype} {tuple(value.shape)}, not {shape}")
+            raise ValueError(
+                f"sample {name}: {key} is {value.dtype} {tuple(value.shape)}, not {shape}"
+            )
         if not torch.isfinite(value).all():
             raise ValueError(f"sample {name}: {key} is not finite")
     for key, kind in LISTS.items():
@@ -150,7 +157,8 @@ def check(sample: dict[str, Any], size: int) -> None:
 def collate(samples: list[dict[str, Any]]) -> dict[str, Tensor | list]:
     """Samples -> a batch: tensors get a batch axis, everything else becomes a list."""
     return {
-        key: torch.stack([sample[key] for sample in samples]) if isinstance(value, Tensor) else
-        [sample[key] for sample in samples]
+        key: torch.stack([sample[key] for sample in samples])
+        if isinstance(value, Tensor)
+        else [sample[key] for sample in samples]
         for key, value in samples[0].items()
     }

@@ -13,8 +13,8 @@ class EpochSampler(Sampler[int]):
     """The indices of one epoch on one of `world` ranks, as a function of (seed, epoch) alone.
 
     Shuffled epochs give every rank the same number of indices (the last few are dropped, others in
-    each epoch); plain ones leave nothing out. `set_epoch(epoch, start)` starts after `start` indices,
-    which resumes an epoch in its middle; the length stays that of the whole epoch.
+    each epoch); plain ones leave nothing out. `set_epoch(epoch, start)` starts after `start`
+    indices, which resumes an epoch in its middle; the length stays that of the whole epoch.
     """
 
     def __init__(self, length: int, shuffle: bool, seed: int = 0, rank: int = 0, world: int = 1):
@@ -59,8 +59,8 @@ def build_loader(
 ) -> EpochLoader:
     """Batches of a map-style data set, on the CPU, pinned where there is a GPU.
 
-    Training shuffles and drops the last broken batch; otherwise the order is that of the data set and
-    nothing is left out.
+    Training shuffles and drops the last broken batch; otherwise the order is that of the data set
+    and nothing is left out.
     """
     return EpochLoader(
         dataset,

@@ -59,12 +59,11 @@ def training_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -
         dataset = _interhand(config, mano, "train", log, augment=augment, seed=train.seed)
         return build_loader(dataset, train.batch_size, config.data.workers, training=True,
                             seed=train.seed, rank=rank(), world=world_size())
-    per_process = (train.overfit or config.data.synthetic_train) // world_size()
+    samples = train.overfit or config.data.synthetic_train // world_size()
     stream = DATASETS["Synthetic"](
-        mano, train.batch_size, seed=train.seed * 1000 + rank(), samples=per_process,
-        cone=config.data.synthetic_cone, training=True,
+        mano, train.batch_size, train.seed * 1000 + rank(), samples, cone=config.data.synthetic_cone
     )
-    return FixedBatches(stream) if train.overfit else stream
+    return RepeatedBatches(stream) if train.overfit else stream
 
 
 def test_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> Iterable[dict[str, Any]]:
@@ -73,7 +72,7 @@ def test_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> It
         dataset = _interhand(config, mano, config.test.split, log, min_brightness=10.0)
         return build_loader(dataset, config.test.batch_size, config.data.workers)
     return DATASETS["Synthetic"](
-        mano, config.test.batch_size, seed=TEST_SEED, samples=config.data.synthetic_test,
+        mano, config.test.batch_size, TEST_SEED, config.data.synthetic_test,
         cone=config.data.synthetic_cone,
     )
 
@@ -90,7 +89,7 @@ def _interhand(config: Config, mano: ManoLayer, split: str, log: Callable[[str],
     )
 
 
-class FixedBatches:
+class RepeatedBatches:
     """The batches of a loader, drawn once and repeated: for overfitting runs."""
 
     def __init__(self, loader: Iterable[dict[str, Any]], repeats: int = 64):

@@ -3,49 +3,42 @@
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import argparse
 import time
 
-import torch
-
 from common.utils.checkpoint import snapshot_epochs, snapshot_path
 from common.utils.dist import parse_devices
-from common.utils.errors import UserError
+from common.utils.errors import UserError, run_script
 from common.utils.image import read_image
-from main.cli import run
-from main.config import Config, override
+from main import cli
+from main.config import Config, SettingError, override
 from main.export import export
 from main.predictor import Predictor, load_predictor
 
-WEIGHTS = ROOT / "main" / "weights" / "lgnet_small.pth"
-EXAMPLE = ROOT / "main" / "example.png"
+WEIGHTS = cli.ROOT / "main" / "weights" / "lgnet_small.pth"
+EXAMPLE = cli.ROOT / "main" / "example.png"
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--input", type=Path, help="a picture (default: a synthetic example)")
-    parser.add_argument("--output", type=Path, help="folder for the results (default: output/demo)")
-    parser.add_argument("--checkpoint", type=Path, help="a snapshot (default: the shipped weights)")
-    parser.add_argument("--exp", help="instead of --checkpoint: the newest snapshot of output/EXP")
-    parser.add_argument("--gpu", help="0 or cpu (default: the first GPU, else the CPU)")
-    parser.add_argument(
+    options = cli.parser(__doc__)
+    options.add_argument("--input", type=Path, help="a picture (default: a synthetic example)")
+    options.add_argument(
+        "--output", type=Path, help="folder for the results (default: output/demo)"
+    )
+    options.add_argument(
+        "--checkpoint", type=Path, help="a snapshot (default: the shipped weights)"
+    )
+    options.add_argument("--exp", help="instead of --checkpoint: the newest snapshot of output/EXP")
+    options.add_argument(
         "--bbox",
         type=float,
         nargs=4,
         metavar=("X", "Y", "W", "H"),
         help="crop box in pixels, squared about its centre (default: the whole picture)",
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a path setting, e.g. smplx_path=/folder/of/MANO",
-    )
-    return parser.parse_args(argv)
+    return options.parse_args(argv)
 
 
 def choose_checkpoint(args: argparse.Namespace, config: Config) -> Path:
@@ -53,7 +46,7 @@ def choose_checkpoint(args: argparse.Namespace, config: Config) -> Path:
         raise UserError("give --checkpoint or --exp, not both")
     if args.exp is None:
         return args.checkpoint or WEIGHTS
-    folder = ROOT / config.paths.output_dir / args.exp / "model_dump"
+    folder = cli.run_folder(config, args.exp) / "model_dump"
     epochs = snapshot_epochs(folder)
     if not epochs:
         raise UserError(f"no snapshot in {folder}: train first, or leave --exp out")
@@ -69,9 +62,8 @@ def announce(predictor: Predictor, source: Path, example: bool) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    config = override(Config(), args.set, sections=("paths",))
+    config = override(Config(), args.settings, sections=("paths",))
     device = parse_devices(args.gpu)[0]
-    torch.manual_seed(0)
     source = args.input or EXAMPLE
     picture = read_image(source)
     checkpoint = choose_checkpoint(args, config)
@@ -80,12 +72,13 @@ def main(argv: list[str] | None = None) -> None:
     start = time.perf_counter()
     hands = predictor(picture, args.bbox)
     print(f"time: {1000 * (time.perf_counter() - start):.0f} ms for the network")
-    output = args.output or ROOT / config.paths.output_dir / "demo"
-    paths = export(hands, picture, predictor.hands.faces, output, source.stem, str(source))
+    output = args.output or cli.ROOT / config.paths.output_dir / "demo"
+    faces, synthetic = predictor.hands.faces, args.input is None
+    paths = export(hands, picture, faces, output, source.stem, str(source), synthetic)
     for name, probability in zip(("right", "left"), hands.present, strict=True):
         print(f"{name} hand: {'found' if probability >= 0.5 else 'not found'} ({probability:.2f})")
     print("\n".join(f"wrote {path}" for path in paths))
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main, SettingError)

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common.eval.figures import draw_hands
-from common.hand.joints import HANDS, JOINT_NAMES, MANO_JOINT_NAMES
+from common.eval.figures import prediction_overlay
+from common.hand.joints import HANDS, JOINT_NAMES, LEFT, MANO_JOINT_NAMES, RIGHT
 from common.utils.mesh_io import write_json, write_obj, write_picture
 from common.utils.vis import Picture, caption
 from main.predictor import TwoHands
@@ -76,32 +76,39 @@ def _plain(value: NDArray | None) -> list | None:
     return None if value is None else np.asarray(value, np.float64).tolist()
 
 
-def overlay(hands: TwoHands, picture: Picture, faces: Tensor) -> Picture:
+def overlay(hands: TwoHands, picture: Picture, faces: Tensor, synthetic: bool = False) -> Picture:
     """The hands that were found over the original picture, captioned; faces (2,F,3)."""
+    on = " on a synthetic picture" if synthetic else ""
     if not hands.found.any():
-        return caption(picture, "prediction: no hand found")
-    verts, wrists = torch.from_numpy(hands.verts), torch.from_numpy(hands.wrists)
-    drawn = draw_hands(
-        picture,
-        verts - wrists[:, None],
-        torch.as_tensor(hands.cam_in_picture, dtype=torch.float32),
-        wrists[1] - wrists[0],
-        faces.cpu(),
-        torch.from_numpy(hands.found),
-    )
-    return caption(drawn, f"prediction ({hands.hand_model})")
+        return caption(picture, f"prediction{on}: no hand found")
+    wrists = hands.wrists
+    seen = {
+        "verts": hands.verts - wrists[:, None],
+        "cam": hands.cam_in_picture,
+        "rel_trans": wrists[LEFT] - wrists[RIGHT],
+        "present": np.where(hands.found, 1.0, -1.0),  # logits
+    }
+    pred = {key: torch.as_tensor(value)[None] for key, value in seen.items()}
+    drawn = prediction_overlay(picture, pred, 0, faces)
+    return caption(drawn, f"prediction{on} ({hands.hand_model})")
 
 
 def export(
-    hands: TwoHands, picture: Picture, faces: Tensor, folder: Path, stem: str, source: str
+    hands: TwoHands,
+    picture: Picture,
+    faces: Tensor,
+    folder: Path,
+    stem: str,
+    source: str,
+    synthetic: bool = False,
 ) -> list[Path]:
     """Write <stem>_overlay.png, <stem>_right.obj, <stem>_left.obj, <stem>.json; returns the paths.
 
     A hand that was not found has no mesh; a mesh an earlier run left under its name is removed.
-    source: what the JSON names as the input.
+    source: what the JSON names as the input; synthetic: whether nobody photographed it.
     """
     paths = [folder / f"{stem}_overlay.png"]
-    write_picture(paths[0], overlay(hands, picture, faces))
+    write_picture(paths[0], overlay(hands, picture, faces, synthetic))
     meshes: dict[str, str | None] = {}
     for i, name in enumerate(HANDS):
         path = folder / f"{stem}_{name}.obj"
@@ -112,7 +119,9 @@ def export(
         else:
             path.unlink(missing_ok=True)
     paths.append(folder / f"{stem}.json")
-    write_json(paths[-1], {"input": source, "meshes": meshes, **to_dict(hands)})
+    write_json(
+        paths[-1], {"input": source, "synthetic": synthetic, "meshes": meshes, **to_dict(hands)}
+    )
     return paths
 
 

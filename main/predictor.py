@@ -176,6 +176,6 @@ def load_predictor(
 
 def describe_weights(path: Path, snapshot: dict[str, Any]) -> str:
     """File name and what the snapshot says of itself, for logs and results."""
-    labels = {"epoch": "epoch", "commit": "commit", "hand_model": "trained with the"}
+    labels = {"last_epoch": "epoch", "commit": "commit", "hand_model": "trained with the"}
     parts = [f"{words} {snapshot[key]}" for key, words in labels.items() if key in snapshot]
     return f"{path.name} ({', '.join(parts)})" if parts else path.name

@@ -12,65 +12,13 @@ from common.hand.joints import MIDDLE_MCP, WRIST
 from common.hand.mano import load_hands
 from common.hand.mirror import MIRROR_AXIS_ANGLE
 from common.utils.errors import UserError
-from common.utils.geometry import axis_angle_to_matrix, project
+from common.utils.geometry import axis_angle_to_matrix
+from tests.two_hands import make_batch, perfect
 
 
 @pytest.fixture(scope="module")
 def hands():
     return load_hands()
-
-
-def relative(hands, rotmat, shape):
-    """Vertices and joints relative to the wrist regressed from the mesh."""
-    verts = hands.skin(rotmat, shape)
-    joints = hands.joints(verts)
-    return verts - joints[:, :, :1], joints - joints[:, :, :1]
-
-
-def make_batch(hands, size=3, seed=0):
-    rng = torch.Generator().manual_seed(seed)
-    rotmat = hands.rotations(0.3 * torch.randn(size, 2, 16, 3, generator=rng))
-    shape = 0.5 * torch.randn(size, 2, 10, generator=rng)
-    verts, joints = relative(hands, rotmat, shape)
-    root = torch.tensor([[-0.05, 0.0, 0.6], [0.05, 0.0, 0.65]]).expand(size, 2, 3)
-    K = torch.tensor([[500.0, 0, 128], [0, 500, 128], [0, 0, 1]]).expand(size, 3, 3)
-    pixels = project(joints + root[:, :, None], K[:, None])
-    return {
-        "id": [f"frame{seed}_{i}" for i in range(size)],
-        "hand_type": ["interacting"] * size,
-        "img": torch.full((size, 3, 4, 4), 0.5),
-        "K": K,
-        "rotmat": rotmat,
-        "shape": shape,
-        "verts_cam": verts,
-        "mano_root_cam": root,
-        "pose_valid": torch.ones(size, 2, 1, 1),
-        "joints_img": torch.cat([pixels, joints[..., 2:]], -1),
-        "joints_img_valid": torch.ones(size, 2, 21, 1),
-        "rel_trans": root[:, 1] - root[:, 0],
-        "rel_trans_valid": torch.ones(size, 1),
-        "present": torch.ones(size, 2),
-    }
-
-
-def perfect(hands, batch):
-    """The prediction that repeats the labels."""
-    joints = hands.joints(batch["verts_cam"])
-    # the weak perspective camera cannot be perfect: vertex_px alone is not 0 here
-    s = 500.0 / batch["mano_root_cam"][..., 2]
-    t = 500.0 * batch["mano_root_cam"][..., :2] / batch["mano_root_cam"][..., 2:] + 128
-    return {
-        "joints_img": batch["joints_img"].clone(),
-        "rotmat": batch["rotmat"].clone(),
-        "shape": batch["shape"].clone(),
-        "cam": torch.cat([s[..., None], t], -1),
-        "verts": batch["verts_cam"].clone(),
-        "verts_rough": batch["verts_cam"].clone(),
-        "joints": joints,
-        "joints_rough": joints,
-        "rel_trans": batch["rel_trans"].clone(),
-        "present": torch.full((len(joints), 2), 5.0),
-    }
 
 
 def noisy(hands, batch, seed=1, millimetres=5.0):
@@ -160,12 +108,6 @@ def test_a_frame_without_both_fits_counts_nowhere(hands):
         if not name.startswith("presence"):
             assert alone[name] == together[name], name
     assert together["presence_accuracy"].n == 5
-
-
-def test_dark_pictures_are_left_out(hands):
-    batch = make_batch(hands)
-    batch["img"][0] = 9 / 255
-    assert measured(hands, (perfect(hands, batch), batch))["MPJPE"].n == 2
 
 
 def test_nothing_measured_is_none_and_prints(hands):

@@ -14,7 +14,7 @@ from common.utils.image import read_image
 from common.utils.mesh_io import read_obj
 from main.export import export, overlay
 from main.predictor import Predictor
-from tests.test_metrics import make_batch, perfect
+from tests.two_hands import make_batch, perfect
 
 
 class Fixed(nn.Module):
@@ -49,7 +49,7 @@ def test_a_wide_picture_is_padded_about_its_centre(predictor):
     result = predictor(grey(300, 600))
     assert result.box.tolist() == [0, -150, 600, 600]
     crop = predictor.model.seen[0]
-    assert crop.shape == (3, 256, 256) and crop[:, :62].max() == 0 and crop[:, 70:180].min() > 0.3
+    assert crop.shape == (3, 256, 256) and crop[:, :62].max() == 0 and crop[:, 70:180].min() > 0.25
     assert result.image_size == (600, 300)
 
 

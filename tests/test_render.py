@@ -119,7 +119,7 @@ def test_silhouettes_contain_the_visible_pixels():
     verts, faces = bumpy_spheres(0)
     points = to_pixels(verts)[None]
     joined, triangles = join_meshes(points, faces)
-    visible = visible_masks(rasterize(joined, triangles, SIZE), faces.shape[1], 2)
+    visible = visible_masks(rasterize(joined, triangles, SIZE).face, faces.shape[1], 2)
     whole = silhouettes(points, faces, SIZE)
     assert (whole | ~visible).all()
     assert torch.equal(whole.any(1), visible.any(1))

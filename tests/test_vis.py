@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from common.eval.figures import comparison, draw_hands
+from common.eval.figures import comparison, prediction_overlay
 from common.hand.joints import BONES
 from common.hand.mano import load_hands
 from common.utils import vis
 from common.utils.errors import UserError
 from common.utils.image import read_image
 from common.utils.mesh_io import read_obj, write_json, write_obj, write_picture
-from tests.test_metrics import make_batch, perfect
+from tests.two_hands import make_batch, perfect
 
 
 @pytest.fixture(scope="module")
@@ -61,20 +61,21 @@ def test_a_mesh_over_the_border_or_outside():
 
 
 def test_hands_are_ordered_by_the_translation_between_them(hands):
-    verts = make_batch(hands, 1)["verts_cam"][0]
-    cam = torch.tensor([[600.0, 128, 128], [600.0, 128, 128]])
+    pred = perfect(hands, make_batch(hands, 1))
+    pred["cam"] = torch.tensor([[[600.0, 128, 128], [600.0, 128, 128]]])
     black = np.zeros((256, 256, 3), np.uint8)
-    shown = torch.tensor([True, True])
-    near, far = (
-        draw_hands(black, verts, cam, torch.tensor([0.0, 0, z]), hands.faces, shown).astype(int)
-        for z in (-0.5, 0.5)
-    )
-    only_left = draw_hands(
-        black, verts, cam, torch.zeros(3), hands.faces, torch.tensor([False, True])
-    )
-    covered = only_left.any(-1)
-    assert (near[covered] == only_left[covered]).all()
-    assert (far[covered] != only_left[covered]).any()
+
+    def draw(depth, present):
+        changed = {
+            "rel_trans": torch.tensor([[0.0, 0, depth]]),
+            "present": torch.tensor([present]),
+        }
+        return prediction_overlay(black, {**pred, **changed}, 0, hands.faces).astype(int)
+
+    left = draw(0.0, [-1.0, 1.0])
+    covered = left.any(-1)
+    assert (draw(-0.5, [1.0, 1.0])[covered] == left[covered]).all()
+    assert (draw(0.5, [1.0, 1.0])[covered] != left[covered]).any()
 
 
 def test_skeletons_skip_what_is_not_there():
@@ -98,8 +99,8 @@ def test_panels(hands):
     batch["pose_valid"][1, 1] = 0
     batch["mano_root_cam"] = batch["mano_root_cam"].clone()
     batch["mano_root_cam"][1, 1] = 0
-    panel = comparison(perfect(hands, batch), batch, hands)
-    assert panel.shape == (2 * (256 + 22) + 4, 4 * 256 + 12, 3)
+    panel = comparison(perfect(hands, batch), batch, hands.faces)
+    assert panel.shape == (2 * (256 + 22) + 4, 3 * 256 + 8, 3)
 
 
 def test_obj_round_trip(hands, tmp_path):

@@ -1,4 +1,4 @@
-"""The stand-in hand as MANO's own pickle files, to test every reader of MANO without the licensed files."""
+"""The stand-in hand as MANO's own pickle files: tests every reader without the licensed files."""
 
 import pickle
 import sys
@@ -8,12 +8,12 @@ from types import ModuleType
 import numpy as np
 from scipy.sparse import csc_matrix
 
-from common.hand.mano_file import mirrored, read_standin
+from common.hand.mano_file import STANDIN_FILE, mirrored, read_standin
 
 COEFFS_SEED = 1554
 FILE_KEYS = (  # MANO's order
-    "hands_components", "f", "J_regressor", "kintree_table", "J", "bs_style", "hands_coeffs", "weights",
-    "posedirs", "hands_mean", "v_template", "shapedirs", "bs_type",
+    "hands_components", "f", "J_regressor", "kintree_table", "J", "bs_style", "hands_coeffs",
+    "weights", "posedirs", "hands_mean", "v_template", "shapedirs", "bs_type",
 )  # fmt: skip
 
 
@@ -33,7 +33,9 @@ def mano_dict(right: bool) -> dict:
     shapes = hand["shapedirs"].copy()
     shapes[:, 0] = standin["shapedirs"][:, 0]
     regressor = csc_matrix(hand["J_regressor"].astype("f8"))
-    components = _components() if right else (_components().reshape(45, 15, 3) * [1, -1, -1]).reshape(45, 45)
+    components = (
+        _components() if right else (_components().reshape(45, 15, 3) * [1, -1, -1]).reshape(45, 45)
+    )
     parents = np.asfortranarray(hand["kintree_table"].astype(np.int64))
     values = {
         "hands_components": components, "f": hand["f"].astype(np.uint32), "J_regressor": regressor,
@@ -44,14 +46,12 @@ def mano_dict(right: bool) -> dict:
 
 
 def _components() -> np.ndarray:
-    from common.hand.mano_file import STANDIN_FILE
-
     with np.load(STANDIN_FILE) as asset:
         return asset["hands_components"].astype("f8")
 
 
 def _as_chumpy(shapes: np.ndarray) -> tuple[object, dict[str, ModuleType]]:
-    """shapedirs wrapped as in the official file: a Select of the first 10 of 20 columns, and its modules."""
+    """shapedirs as in the official file, a Select of 10 of 20 columns, and the modules it names."""
     modules = {name: ModuleType(name) for name in ("chumpy", "chumpy.ch", "chumpy.reordering")}
     modules["chumpy.ch"].Ch = type("Ch", (), {"__module__": "chumpy.ch"})
     modules["chumpy.reordering"].Select = type("Select", (), {"__module__": "chumpy.reordering"})
@@ -66,13 +66,13 @@ def _as_chumpy(shapes: np.ndarray) -> tuple[object, dict[str, ModuleType]]:
 def write_mano(folder: str | Path, chumpy: bool = False) -> tuple[Path, Path]:
     """Write MANO_RIGHT.pkl and MANO_LEFT.pkl (protocol 2) into `folder`; returns both paths.
 
-    With `chumpy`, shapedirs is an object that names chumpy classes, as in the official files; chumpy
-    itself is neither needed nor installed.
+    With `chumpy`, shapedirs is an object that names chumpy classes, as in the official files;
+    chumpy itself is neither needed nor installed.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = folder / "MANO_RIGHT.pkl", folder / "MANO_LEFT.pkl"
-    for path, right in zip(paths, (True, False)):
+    for path, right in zip(paths, (True, False), strict=True):
         content, modules = mano_dict(right), {}
         if chumpy:
             content["shapedirs"], modules = _as_chumpy(content["shapedirs"])

@@ -1,27 +1,29 @@
-"""The stand-in hand's fixed topology: rings round the palm that split into five finger tubes (778 vertices).
+"""The stand-in hand's fixed topology: rings round the palm that split into five finger tubes.
 
-One ring of 16 at the wrist widens to 34, splits into a thumb ring (10) and palm rings (28), which split into
-four finger rings (10). Top of a finger: columns 0..3; then its far web; then the bottom; then its near web.
+One ring of 16 at the wrist widens to 34, splits into a thumb ring (10) and palm rings (28), which
+split into four finger rings (10). A finger ring lists its back 0..3 from the index side, the web on
+the far side, its front 3..0 and the web on the near side. 778 vertices in all.
 """
-from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Callable
 
 import numpy as np
 from scipy.sparse import csr_matrix, diags
 
 RING = 10
-ACROSS = ('index', 'middle', 'ring', 'pinky')
-ANGLES = np.deg2rad(36.0 * np.array([1, 2, 3, 4, 5, 6, 7, 8, 9, 0]))  # top 0..3, far web, bottom 3..0, near web
+ACROSS = ("index", "middle", "ring", "pinky")
+ANGLES = np.deg2rad(
+    36.0 * np.array([1, 2, 3, 4, 5, 6, 7, 8, 9, 0])
+)  # top 0..3, far web, bottom 3..0, near web
 PALM_RINGS = 4
-WEB_ARC = {'index': 17.5, 'middle': 17.5, 'ring': 16.5, 'pinky': 12.0}
+WEB_ARC = {"index": 17.5, "middle": 17.5, "ring": 16.5, "pinky": 12.0}
 
 
 @dataclass
 class Grid:
-    """Quads and triangles over `start` (778,3); `owner` is the finger (MANO order, -1 palm) of a vertex."""
+    """Quads and triangles over `start` (778,3), and each vertex's finger (MANO order, -1 palm)."""
 
     start: np.ndarray
     quads: np.ndarray
@@ -35,7 +37,9 @@ class Grid:
     def edges(self) -> np.ndarray:
         """Grid lines (E,2), without the diagonals of the quads."""
         q, t = self.quads, self.triangles
-        pairs = [q[:, [i, (i + 1) % 4]] for i in range(4)] + [t[:, [i, (i + 1) % 3]] for i in range(3)]
+        pairs = [q[:, [i, (i + 1) % 4]] for i in range(4)] + [
+            t[:, [i, (i + 1) % 3]] for i in range(3)
+        ]
         return np.unique(np.sort(np.concatenate(pairs), 1), axis=0)
 
     @cached_property
@@ -46,7 +50,7 @@ class Grid:
         return diags(1 / np.asarray(m.sum(1)).ravel()) @ m
 
     def triangulate(self, v: np.ndarray) -> np.ndarray:
-        """Faces (1538,3): each quad is cut along its shorter diagonal (a 0.1 % bias settles ties)."""
+        """Faces (1538,3): each quad is cut along its shorter diagonal; 0.1 % settles ties."""
         q = self.quads
         first = np.linalg.norm(v[q[:, 0]] - v[q[:, 2]], axis=1)
         second = np.linalg.norm(v[q[:, 1]] - v[q[:, 3]], axis=1) * 1.001
@@ -77,8 +81,11 @@ class _Builder:
     def loft(self, low: list[int], high: list[int]) -> None:
         """Quads between two rings of equal length."""
         n = len(low)
-        self.quads += [[low[i], low[(i + 1) % n], high[(i + 1) % n], high[i]] for i in range(n)
-                       if not (low[i] == high[i] or low[(i + 1) % n] == high[(i + 1) % n])]
+        self.quads += [
+            [low[i], low[(i + 1) % n], high[(i + 1) % n], high[i]]
+            for i in range(n)
+            if not (low[i] == high[i] or low[(i + 1) % n] == high[(i + 1) % n])
+        ]
 
     def zip(self, low: list[int], high: list[int]) -> None:
         """Triangles between two rings of different lengths that start at the same place."""
@@ -94,25 +101,30 @@ class _Builder:
 
 def _wrist_ring(n: int, x: float, centre, radii) -> np.ndarray:
     angle = 2 * np.pi * np.arange(n) / n
-    return np.stack([np.full(n, x), centre[0] + radii[0] * np.sin(angle), centre[1] + radii[1] * np.cos(angle)], 1)
+    return np.stack(
+        [np.full(n, x), centre[0] + radii[0] * np.sin(angle), centre[1] + radii[1] * np.cos(angle)],
+        1,
+    )
 
 
 def _finger_stations(limb, rings: int) -> list[tuple[float, float]]:
-    """(arc length, lift) of each ring beyond the base: three across each joint, three round the tip."""
+    """(arc length, lift) of each ring beyond the base: three at each joint, three at the tip."""
     _, pip, dip, tip = limb.joint_arc
-    gap = {'pinky': 3.6, 'thumb': 5.4}.get(limb.name, 4.3)
+    gap = {"pinky": 3.6, "thumb": 5.4}.get(limb.name, 4.3)
     body = [pip - gap, pip, pip + gap, dip - gap, dip, dip + gap]
     if rings > 9:
         body.insert(3, (pip + dip) / 2)
     if rings > 10:
-        base = {'thumb': 8.0}.get(limb.name, WEB_ARC.get(limb.name))
+        base = {"thumb": 8.0}.get(limb.name, WEB_ARC.get(limb.name))
         body.insert(0, 0.5 * (base + pip - gap))
     last = dip + gap
     return [(s, 0.0) for s in body] + [(0.45 * last + 0.55 * tip, 0.0), (tip, 0.12), (tip, 0.85)]
 
 
-def _finger_tube(b: _Builder, limb, owner: int, base: list[int], rings: int, ring_at: Callable) -> list[int]:
-    """Rings from the base to the tip, closed by two vertices; returns tip vertices, most distal first."""
+def _finger_tube(
+    b: _Builder, limb, owner: int, base: list[int], rings: int, ring_at: Callable
+) -> list[int]:
+    """Rings from the base to the tip and two vertices to close it; returns the tip, end first."""
     low = base
     for s, lift in _finger_stations(limb, rings):
         high = b.add(ring_at(limb, s, lift, ANGLES), owner, 0.0 if s > limb.joint_arc[1] else 0.15)
@@ -121,13 +133,19 @@ def _finger_tube(b: _Builder, limb, owner: int, base: list[int], rings: int, rin
     ends = [ring_at(limb, limb.joint_arc[3], 1.28, np.array([a]))[0] for a in (0.0, np.pi)]
     m = b.add(ends, owner, 0.0)
     t, far, u, near = low[:4], low[4], low[5:9][::-1], low[9]
-    b.quads += [[t[0], t[1], m[0], near], [t[1], t[2], m[1], m[0]], [t[2], t[3], far, m[1]],
-                [near, m[0], u[1], u[0]], [m[0], m[1], u[2], u[1]], [m[1], far, u[3], u[2]]]
+    b.quads += [
+        [t[0], t[1], m[0], near],
+        [t[1], t[2], m[1], m[0]],
+        [t[2], t[3], far, m[1]],
+        [near, m[0], u[1], u[0]],
+        [m[0], m[1], u[2], u[1]],
+        [m[1], far, u[3], u[2]],
+    ]
     return m + [u[1], u[2], t[1], t[2]]
 
 
 def _base_rings(b: _Builder, limbs: dict, ring_at: Callable) -> tuple[list[int], list[list[int]]]:
-    """The 28-ring at the finger webs plus the three web middles; returns it and the four finger rings."""
+    """The 28-ring at the finger webs and the middles of the webs; also the four finger rings."""
     rings = [ring_at(limbs[n], WEB_ARC[n], 0.0, ANGLES) for n in ACROSS]
     top, bottom, web = {}, {}, {0: rings[0][9], 4: rings[3][4]}
     for i, r in enumerate(rings):
@@ -143,13 +161,18 @@ def _base_rings(b: _Builder, limbs: dict, ring_at: Callable) -> tuple[list[int],
     near = b.add([web[0]], -1, 0.5, [0.0])
     mids = near + b.add([web[i] for i in (1, 2, 3)], -1, 0.5, [3.0, 6.0, 9.0]) + far
     under = u[::-1]
-    fingers = [t[3 * i:3 * i + 4] + [mids[i + 1]] + under[3 * i:3 * i + 4][::-1] + [mids[i]] for i in range(4)]
+    fingers = [
+        t[3 * i : 3 * i + 4] + [mids[i + 1]] + under[3 * i : 3 * i + 4][::-1] + [mids[i]]
+        for i in range(4)
+    ]
     return t + far + u + near, fingers
 
 
-def _split_ring(b: _Builder, limbs: dict, ring_at: Callable) -> tuple[list[int], list[int], list[int]]:
-    """The ring where the thumb leaves the palm; returns (ring of 34, thumb ring of 10, palm ring of 28)."""
-    thumb = limbs['thumb']
+def _split_ring(
+    b: _Builder, limbs: dict, ring_at: Callable
+) -> tuple[list[int], list[int], list[int]]:
+    """Where the thumb leaves the palm: (ring of 34, thumb ring of 10, palm ring of 28)."""
+    thumb = limbs["thumb"]
     outer = ring_at(thumb, 9.0, 0.0, ANGLES)
     valley, edge = np.array([35.0, 0.0, 36.0]), np.array([72.0, 3.0, -24.0])
     line = [valley + (edge - valley) * c / 12 for c in range(13)]
@@ -169,7 +192,7 @@ def _split_ring(b: _Builder, limbs: dict, ring_at: Callable) -> tuple[list[int],
 
 
 def build_grid(limbs: dict, ring_at: Callable) -> Grid:
-    """Lay the whole topology and rough starting positions (mm); the skin later pulls them into place."""
+    """Lay the topology at rough starting positions (mm); the skin pulls them into place later."""
     b = _Builder()
     wrist = b.add(_wrist_ring(16, 114.0, (10.5, 5.5), (20.5, 28.5)), -1, 0.3)
     second = b.add(_wrist_ring(16, 100.0, (9.5, 5.5), (20.0, 28.5)), -1, 0.7)
@@ -181,14 +204,28 @@ def build_grid(limbs: dict, ring_at: Callable) -> Grid:
     base, finger_rings = _base_rings(b, limbs, ring_at)
     for k in range(1, PALM_RINGS + 1):
         t = k / (PALM_RINGS + 1)
-        ring = b.add([p + (b.points[j] - p) * t for p, j in zip(start, base)], -1, 0.7, [b.column[j] for j in base])
+        ring = b.add(
+            [p + (b.points[j] - p) * t for p, j in zip(start, base, strict=True)],
+            -1,
+            0.7,
+            [b.column[j] for j in base],
+        )
         b.loft(palm, ring)
         palm = ring
     b.loft(palm, base)
     tips = {}
-    for name, ring in zip(ACROSS, finger_rings):
-        owner = ('index', 'middle', 'pinky', 'ring').index(name)
-        tips[name] = _finger_tube(b, limbs[name], owner, ring, 10 if name == 'pinky' else 11, ring_at)
-    tips['thumb'] = _finger_tube(b, limbs['thumb'], 4, thumb_ring, 11, ring_at)
-    return Grid(np.array(b.points), np.array(b.quads), np.array(b.triangles), np.array(b.owner),
-                np.array(b.column), np.array(b.mobility), tips)
+    for name, ring in zip(ACROSS, finger_rings, strict=True):
+        owner = ("index", "middle", "pinky", "ring").index(name)
+        tips[name] = _finger_tube(
+            b, limbs[name], owner, ring, 10 if name == "pinky" else 11, ring_at
+        )
+    tips["thumb"] = _finger_tube(b, limbs["thumb"], 4, thumb_ring, 11, ring_at)
+    return Grid(
+        np.array(b.points),
+        np.array(b.quads),
+        np.array(b.triangles),
+        np.array(b.owner),
+        np.array(b.column),
+        np.array(b.mobility),
+        tips,
+    )

@@ -1,10 +1,9 @@
-"""The stand-in hand's skin: bones, a smooth signed distance, and a fixed ring-and-tube mesh laid on it.
+"""The stand-in hand's skin: bones, a smooth signed distance, and a fixed mesh laid on it.
 
 Right hand, flat and open, in millimetres: fingers to -x, palm to -y, thumb to +z, wrist hole at +x.
-Rings cross every joint so that fingers bend cleanly; only vertex positions depend on arithmetic, never the
-topology, so the mesh is the same on every machine.
+Rings cross every joint so that fingers bend cleanly. Only positions depend on arithmetic, the
+topology is laid by rule, so the mesh is the same on every machine.
 """
-from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -13,24 +12,24 @@ import numpy as np
 from tool.hand_grid import Grid, build_grid
 
 WRIST = np.array([95.5, 6.0, 6.0])
-FINGERS = ('index', 'middle', 'pinky', 'ring', 'thumb')  # MANO's joint order: 1-3, 4-6, ... 13-15
+FINGERS = ("index", "middle", "pinky", "ring", "thumb")  # MANO's joint order: 1-3, 4-6, ... 13-15
 # Three joints and the centre of the last ball of each finger.
 CHAINS = {
-    'index': [(7, 2, 25.5), (-25.5, 5, 29.5), (-47.2, 4, 31.5), (-65.5, 1.8, 32.8)],
-    'middle': [(1, 5, 3), (-30.5, 5.5, -3), (-53.3, 4.5, -6), (-72.5, 2.2, -8.2)],
-    'pinky': [(25, -4, -36), (10, -3.5, -50.5), (-4, -4.5, -62.0), (-18.0, -6.5, -68.5)],
-    'ring': [(13, 1, -18), (-14.5, 4, -27), (-38, 3.5, -34.5), (-57.5, 1.2, -39.8)],
-    'thumb': [(70, -10, 31), (49.5, -11, 54), (30, -14, 72.5), (12.5, -16.5, 86.0)],
+    "index": [(7, 2, 25.5), (-25.5, 5, 29.5), (-47.2, 4, 31.5), (-65.5, 1.8, 32.8)],
+    "middle": [(1, 5, 3), (-30.5, 5.5, -3), (-53.3, 4.5, -6), (-72.5, 2.2, -8.2)],
+    "pinky": [(25, -4, -36), (10, -3.5, -50.5), (-4, -4.5, -62.0), (-18.0, -6.5, -68.5)],
+    "ring": [(13, 1, -18), (-14.5, 4, -27), (-38, 3.5, -34.5), (-57.5, 1.2, -39.8)],
+    "thumb": [(70, -10, 31), (49.5, -11, 54), (30, -14, 72.5), (12.5, -16.5, 86.0)],
 }
 # Radii (mm) at: first joint, mid phalanx, second joint, mid, third joint, pulp, last ball.
 RADII = {
-    'index': (11.4, 10.1, 10.0, 8.9, 8.9, 8.5, 6.6),
-    'middle': (11.6, 10.4, 10.2, 9.1, 9.1, 8.6, 6.7),
-    'pinky': (10.2, 8.9, 8.5, 7.6, 7.6, 7.2, 5.6),
-    'ring': (11.0, 9.9, 9.7, 8.6, 8.6, 8.2, 6.4),
-    'thumb': (14.8, 12.6, 11.8, 10.2, 10.9, 10.7, 7.6),
+    "index": (11.4, 10.1, 10.0, 8.9, 8.9, 8.5, 6.6),
+    "middle": (11.6, 10.4, 10.2, 9.1, 9.1, 8.6, 6.7),
+    "pinky": (10.2, 8.9, 8.5, 7.6, 7.6, 7.2, 5.6),
+    "ring": (11.0, 9.9, 9.7, 8.6, 8.6, 8.2, 6.4),
+    "thumb": (14.8, 12.6, 11.8, 10.2, 10.9, 10.7, 7.6),
 }
-FLAT = {'thumb': 1.12}  # how much wider than thick a finger is; 1.08 for the others
+FLAT = {"thumb": 1.12}  # how much wider than thick a finger is; 1.08 for the others
 
 
 @dataclass(frozen=True)
@@ -45,14 +44,16 @@ class Limb:
     side: np.ndarray  # unit flexion axis: a positive rotation about it closes the finger
 
     def centre(self, s: float) -> np.ndarray:
-        """Point of the centre line at arc length s (mm); extended straight behind the first joint."""
+        """Point of the centre line at arc length s (mm); straight on behind the first joint."""
         if s < 0:
             return self.knots[0] + s * _unit(self.knots[1] - self.knots[0])
         return np.array([np.interp(s, self.arc, self.knots[:, i]) for i in range(3)])
 
     def frame(self, s: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Unit (along, side, back) at arc length s; back is the nail's side."""
-        along = _unit(self.centre(min(s + 4, self.arc[-1])) - self.centre(min(s, self.arc[-1] - 4) - 4))
+        along = _unit(
+            self.centre(min(s + 4, self.arc[-1])) - self.centre(min(s, self.arc[-1] - 4) - 4)
+        )
         side = _unit(self.side - along * (self.side @ along))
         return along, side, np.cross(along, side)
 
@@ -62,10 +63,10 @@ def _unit(v: np.ndarray) -> np.ndarray:
 
 
 def flexion_axis(name: str) -> np.ndarray:
-    """Unit axis (3,) about which a positive turn closes the finger; the thumb closes across the palm."""
+    """Unit axis (3,) about which a positive turn closes the finger, the thumb across the palm."""
     chain = np.array(CHAINS[name], float)
     along = _unit(chain[3] - chain[0])
-    if name != 'thumb':
+    if name != "thumb":
         return _unit(np.cross([0, 1, 0], along))
     toward = np.array([-0.55, -0.62, -0.55])
     return _unit(np.cross(along, toward))
@@ -109,8 +110,10 @@ def limb_distance(p: np.ndarray, limb: Limb) -> np.ndarray:
     """Distance (N,) to one finger: cones along its knots, squashed from nail to pulp."""
     back = np.cross(limb.side, _unit(limb.knots[-1] - limb.knots[0]))
     squash = FLAT.get(limb.name, 1.08) - 1
+
     def flatten(x: np.ndarray) -> np.ndarray:
         return x + squash * np.outer((x - limb.knots[0]) @ back, back)
+
     q, k = flatten(p), flatten(limb.knots)
     d = cone(q, k[0], k[1], limb.radii[0], limb.radii[1])
     for i in range(1, len(k) - 1):
@@ -119,11 +122,16 @@ def limb_distance(p: np.ndarray, limb: Limb) -> np.ndarray:
 
 
 def _palm_distance(p: np.ndarray) -> np.ndarray:
-    starts = {'index': (90, 9, 17), 'middle': (90, 10.5, 8), 'ring': (90, 9.5, -1), 'pinky': (88, 7, -9)}
+    starts = {
+        "index": (90, 9, 17),
+        "middle": (90, 10.5, 8),
+        "ring": (90, 9.5, -1),
+        "pinky": (88, 7, -9),
+    }
     parts = []
     for name, start in starts.items():
         head = np.array(CHAINS[name][0], float)
-        parts.append(cone(p, start, head + [0, -1.0, 0], 16.0, 12.6 if name != 'pinky' else 11.6))
+        parts.append(cone(p, start, head + [0, -1.0, 0], 16.0, 12.6 if name != "pinky" else 11.6))
     parts.append(cone(p, (84, -2, 17), (51, -9.5, 52), 16.5, 12.0))  # thumb ball
     parts.append(ellipsoid(p, (60, -10.5, 31), (24, 16, 16)))
     parts.append(cone(p, (2, -5, 24), (18, -8.5, -31), 7.5, 7.0))  # pads under the knuckles
@@ -144,10 +152,10 @@ def hand_distance(p: np.ndarray, limbs: dict[str, Limb]) -> np.ndarray:
     for limb in limbs.values():
         fingers = smooth_min(fingers, limb_distance(p, limb), 2.0)
     d = smooth_min(_palm_distance(p), fingers, 7.0)
-    heads = [CHAINS[n][0] for n in ('index', 'middle', 'ring', 'pinky')]
-    for (x, y, z) in heads:  # knuckles on the back
+    heads = [CHAINS[n][0] for n in ("index", "middle", "ring", "pinky")]
+    for x, y, z in heads:  # knuckles on the back
         d = smooth_min(d, ellipsoid(p, (x + 1, y + 6.0, z), (8.5, 6.5, 6.5)), 4.0)
-    webs = [('index', 'middle'), ('middle', 'ring'), ('ring', 'pinky')]
+    webs = [("index", "middle"), ("middle", "ring"), ("ring", "pinky")]
     for a, b in webs:
         sa, sb = 0.42 * limbs[a].joint_arc[1], 0.42 * limbs[b].joint_arc[1]
         d = smooth_min(d, cone(p, limbs[a].centre(sa), limbs[b].centre(sb), 6.0, 6.0), 5.0)
@@ -167,7 +175,12 @@ def project(p: np.ndarray, limbs: dict[str, Limb], steps: int) -> tuple[np.ndarr
     """Move points (N,3) onto the skin by Newton steps; returns points and outward unit normals."""
     for _ in range(steps):
         g = _gradient(p, limbs)
-        p = p - np.clip(hand_distance(p, limbs), -6, 6)[:, None] * g / np.maximum((g * g).sum(1), 0.2)[:, None]
+        p = (
+            p
+            - np.clip(hand_distance(p, limbs), -6, 6)[:, None]
+            * g
+            / np.maximum((g * g).sum(1), 0.2)[:, None]
+        )
     return p, _unit(_gradient(p, limbs))
 
 

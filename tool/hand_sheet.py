@@ -41,7 +41,7 @@ def posed_hands() -> tuple[dict[str, Tensor], Tensor]:
     full = np.zeros((len(poses), 2, 16, 3), np.float32)
     full[:, 0, 1:] = np.stack(list(poses.values())) - mean
     verts, _ = hands(torch.from_numpy(full), torch.zeros(len(poses), 2, 10))
-    return dict(zip(poses, verts[:, 0])), hands.faces[0]
+    return dict(zip(poses, verts[:, 0], strict=True)), hands.faces[0]
 
 
 def draw_view(verts: Tensor, faces: Tensor, axes: np.ndarray) -> np.ndarray:
@@ -67,7 +67,9 @@ def draw_sheet(path: Path) -> None:
         for view, (look, up) in VIEWS.items():
             image = draw_view(verts, faces, camera_axes(look, up)).copy()
             label = f"{pose}, {view}"
-            cv2.putText(image, label, (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (90, 90, 90), 1, cv2.LINE_AA)
+            cv2.putText(
+                image, label, (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (90, 90, 90), 1, cv2.LINE_AA
+            )
             row.append(image)
         rows.append(np.hstack(row))
     cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])

@@ -1,11 +1,10 @@
-"""Build the licence-free stand-in hand in MANO's format, check it, draw it, or export it as MANO files.
+"""Build the licence-free stand-in hand in MANO's format, check it, draw it or export it.
 
-    python tool/make_hand.py                    rewrite common/hand/standin_hand.npz
-    python tool/make_hand.py --check            rebuild and compare with the committed asset
-    python tool/make_hand.py --sheet hand.png   draw five poses from four sides
-    python tool/make_hand.py --write_mano DIR   write MANO_RIGHT.pkl and MANO_LEFT.pkl in MANO's own layout
+python tool/make_hand.py                    rewrite common/hand/standin_hand.npz
+python tool/make_hand.py --check            rebuild and compare with the committed asset
+python tool/make_hand.py --sheet hand.png   draw five poses from four sides
+python tool/make_hand.py --write_mano DIR   write MANO_RIGHT.pkl, MANO_LEFT.pkl [--chumpy]
 """
-from __future__ import annotations
 
 import sys
 from pathlib import Path
@@ -13,25 +12,36 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import argparse  # noqa: E402
+import argparse
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from tool.hand_pose import components, mean_pose  # noqa: E402
-from tool.hand_rig import PARENTS, joint_table, pose_shapes, regressor, shape_dirs, skin_weights  # noqa: E402
-from tool.hand_shape import build_skin  # noqa: E402
+from tool.hand_export import write_mano
+from tool.hand_pose import components, mean_pose
+from tool.hand_rig import PARENTS, joint_table, pose_shapes, regressor, shape_dirs, skin_weights
+from tool.hand_shape import build_skin
+from tool.hand_sheet import draw_sheet
 
-ASSET = ROOT / 'common' / 'hand' / 'standin_hand.npz'
+ASSET = ROOT / "common" / "hand" / "standin_hand.npz"
 TOLERANCE_M = 1e-6
 # Vertex ids that the field uses as finger tips, the most distal vertex first.
-TIP_IDS = {'thumb': (745, 744), 'index': (317, 320), 'middle': (444, 445, 443), 'ring': (556, 554, 555),
-           'pinky': (673, 671, 672)}
+TIP_IDS = {
+    "thumb": (745, 744),
+    "index": (317, 320),
+    "middle": (444, 445, 443),
+    "ring": (556, 554, 555),
+    "pinky": (673, 671, 672),
+}
 
 
 def _tip_order(tips: dict[str, list[int]], count: int) -> np.ndarray:
     """Old vertex at each new place (count,): a swap per tip id, everything else stays."""
     order = np.arange(count)
-    taken = [(new, old) for name, ids in TIP_IDS.items() for new, old in zip(ids, tips[name])]
+    taken = [
+        (new, old)
+        for name, ids in TIP_IDS.items()
+        for new, old in zip(ids, tips[name], strict=False)
+    ]
     order[[new for new, _ in taken]] = [old for _, old in taken]
     free_old = sorted({new for new, _ in taken} - {old for _, old in taken})
     free_new = sorted({old for _, old in taken} - {new for new, _ in taken})
@@ -49,57 +59,74 @@ def build() -> dict[str, np.ndarray]:
     place = np.argsort(order)
     v = (v - v.mean(0))[order] / 1000
     arrays = {
-        'v_template': v, 'J_regressor': j_rows[:, order], 'J': j_rows[:, order] @ v, 'weights': w[order],
-        'posedirs': posedirs[order] / 1000, 'shapedirs': shapedirs[order] / 1000, 'hands_mean': mean_pose(),
-        'hands_components': components(),
+        "v_template": v,
+        "J_regressor": j_rows[:, order],
+        "J": j_rows[:, order] @ v,
+        "weights": w[order],
+        "posedirs": posedirs[order] / 1000,
+        "shapedirs": shapedirs[order] / 1000,
+        "hands_mean": mean_pose(),
+        "hands_components": components(),
     }
     arrays = {key: value.astype(np.float32) for key, value in arrays.items()}
-    parents = np.where(PARENTS < 0, 2 ** 32 - 1, PARENTS)
-    arrays |= {'f': place[f].astype(np.int32), 'kintree_table': np.stack([parents, np.arange(16)]).astype(np.int64),
-               'bs_style': np.array('lbs'), 'bs_type': np.array('lrotmin')}
+    parents = np.where(PARENTS < 0, 2**32 - 1, PARENTS)
+    arrays |= {
+        "f": place[f].astype(np.int32),
+        "kintree_table": np.stack([parents, np.arange(16)]).astype(np.int64),
+        "bs_style": np.array("lbs"),
+        "bs_type": np.array("lrotmin"),
+    }
     return arrays
 
 
 def check() -> float:
-    """Largest difference between a fresh build and the committed asset; raises when it exceeds 1e-6."""
+    """Largest difference of a fresh build from the committed asset; an error above 1e-6."""
     old, new = np.load(ASSET), build()
     if set(old.files) != set(new):
-        raise SystemExit(f'{ASSET.name} holds {sorted(old.files)}; the build gives {sorted(new)}')
+        raise SystemExit(f"{ASSET.name} holds {sorted(old.files)}; the build gives {sorted(new)}")
     gaps = {}
     for key, value in new.items():
-        if value.dtype.kind == 'f':
+        if value.dtype.kind == "f":
             gaps[key] = float(np.abs(old[key] - value).max())
         elif not np.array_equal(old[key], value):
             gaps[key] = np.inf
     worst = max(gaps, key=gaps.get)
     if gaps[worst] > TOLERANCE_M:
-        raise SystemExit(f'{ASSET.name}: {worst} differs by {gaps[worst]:.2e}; run python tool/make_hand.py')
+        raise SystemExit(
+            f"{ASSET.name}: {worst} differs by {gaps[worst]:.2e}; run python tool/make_hand.py"
+        )
     return gaps[worst]
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--check', action='store_true', help='rebuild and compare with the committed asset')
-    parser.add_argument('--sheet', type=Path, help='write a picture of five poses from four sides')
-    parser.add_argument('--write_mano', type=Path, metavar='DIR', help='write MANO_RIGHT.pkl and MANO_LEFT.pkl')
-    parser.add_argument('--chumpy', action='store_true', help='store shapedirs as a chumpy object, as MANO does')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="rebuild and compare with the committed asset"
+    )
+    parser.add_argument("--sheet", type=Path, help="write a picture of five poses from four sides")
+    parser.add_argument(
+        "--write_mano", type=Path, metavar="DIR", help="write MANO_RIGHT.pkl and MANO_LEFT.pkl"
+    )
+    parser.add_argument(
+        "--chumpy", action="store_true", help="store shapedirs as a chumpy object, as MANO does"
+    )
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
     if args.check:
-        print(f'{ASSET.name}: rebuilt, largest difference {check():.1e}')
+        print(f"{ASSET.name}: rebuilt, largest difference {check():.1e}")
     elif args.sheet:
-        from tool.hand_sheet import draw_sheet
         draw_sheet(args.sheet)
     elif args.write_mano:
-        from tool.hand_export import write_mano
         write_mano(args.write_mano, args.chumpy)
     else:
         np.savez_compressed(ASSET, **build())
-        print(f'{ASSET.name}: {ASSET.stat().st_size / 1e6:.2f} MB')
+        print(f"{ASSET.name}: {ASSET.stat().st_size / 1e6:.2f} MB")
 
 
-if __name__ == '__main__':
+if __name__ == "__main__":
     main()

@@ -124,12 +124,13 @@ def measure(
 
 def select_frames(protocol: Protocol, batch: Mapping[str, Any]) -> Tensor:
     """(B,) bool: the samples that count under the protocol."""
-    keep = batch["img"].mean((1, 2, 3)) * 255 >= protocol.min_brightness
+    fits = batch["pose_valid"].flatten(1) > 0  # (B,2)
+    keep = torch.ones_like(fits[:, 0])
     if protocol.frames == "interacting":
         kinds = [kind == "interacting" for kind in batch["hand_type"]]
         keep = keep & torch.tensor(kinds, device=keep.device)
     if protocol.both_fits:
-        keep = keep & (batch["pose_valid"].flatten(1) > 0).all(1)
+        keep = keep & fits.all(1)
     return keep
 
 

@@ -18,9 +18,9 @@ class Protocol:
     scale_bone: the prediction is scaled per hand to the true length of this bone; None: no scale.
     joints_from: where the ground-truth joints come from, one of JOINT_SOURCES.
     tips: fingertip set of common/hand/joints.py, for predicted and regressed ground-truth joints.
-    frames: which samples count, by hand_type or by who annotated them.
-    both_fits: only samples in which both hands have a MANO fit.
-    min_brightness: samples whose crop has a mean below this (of 255) are left out; 0 keeps all.
+    frames: which samples count, by their hand_type.
+    both_fits: only samples in which both hands have a MANO fit. Pictures with a mean below 10 (of
+        255) are not seen here: the data set leaves them out of a test split.
     source: where the choices come from.
     """
 
@@ -31,7 +31,6 @@ class Protocol:
     tips: str
     frames: str
     both_fits: bool
-    min_brightness: float
     source: str
 
     def __post_init__(self) -> None:
@@ -59,7 +58,6 @@ LGNET = Protocol(
     tips="intaghand",
     frames="interacting",
     both_fits=True,
-    min_brightness=10.0,
     source="LGNet's text, the choices of IntagHand and DIR (apps/eval.py, root joint 0, scaled)",
 )
 

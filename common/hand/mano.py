@@ -54,7 +54,8 @@ class ManoLayer(nn.Module):
 
     def rotations(self, pose: Tensor) -> Tensor:
         """MANO pose (B,2,16,3) -> rotations as skinning uses them (B,2,16,3,3), mean pose included."""
-        return axis_angle_to_matrix(pose.float() + self.mean)
+        with torch.autocast(pose.device.type, enabled=False):
+            return axis_angle_to_matrix(pose.float() + self.mean)
 
     def pose(self, rotmat: Tensor) -> Tensor:
         """Inverse of `rotations`: (B,2,16,3,3) -> axis-angle (B,2,16,3) without the mean pose."""
@@ -62,7 +63,8 @@ class ManoLayer(nn.Module):
 
     def rest_wrist(self, shape: Tensor) -> Tensor:
         """J0(beta) (B,2,3), metres: the point of the model's frame about which the wrist rotates."""
-        return self._rest_joints(shape)[:, :, WRIST]
+        with torch.autocast(shape.device.type, enabled=False):
+            return self._rest_joints(shape.float())[:, :, WRIST]
 
     def joints(self, verts: Tensor, tips: str = "interhand") -> Tensor:
         """Vertices (B,2,778,3) -> 21 joints (B,2,21,3) with the named fingertip set."""

@@ -14,7 +14,7 @@ from common.utils.errors import UserError
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """Any picture OpenCV knows -> RGB (H,W,3) uint8; grey is repeated, alpha dropped, 16 bits cut to 8.
+    """Any picture OpenCV knows -> RGB (H,W,3) uint8; grey is repeated, alpha dropped, 16 bits cut.
 
     EXIF orientation is applied. Raises UserError on a file that is missing, empty or no picture.
     """
@@ -39,7 +39,7 @@ def decode(content: NDArray[np.uint8], flags: int) -> NDArray[np.uint8] | None:
 
 
 def tight_box(points: NDArray, valid: NDArray) -> NDArray | None:
-    """Smallest box (4,) around the pixels (..., 2) where valid (...) is set; None if there are none."""
+    """Smallest box (4,) around the pixels (..., 2) where valid (...); None if there are none."""
     chosen = points[valid.astype(bool)]
     if len(chosen) == 0:
         return None
@@ -93,7 +93,9 @@ def as_3x3(affine: NDArray) -> NDArray:
     return np.vstack([affine, [0.0, 0.0, 1.0]])
 
 
-def warp(image: NDArray[np.uint8], affine: NDArray, size: int | tuple[int, int]) -> NDArray[np.uint8]:
+def warp(
+    image: NDArray[np.uint8], affine: NDArray, size: int | tuple[int, int]
+) -> NDArray[np.uint8]:
     """Draw a picture (H,W,C) through an affine map (2,3) into (size, size, C), or (height, width).
 
     Bilinear, black outside. Where the map shrinks by two or more, whole blocks of pixels are

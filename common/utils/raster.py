@@ -71,7 +71,7 @@ def _nearest_face(corners: Tensor, size: tuple[int, int], perspective: bool) -> 
     flat = corners.flatten(0, 1)  # (BF,3,3)
     owner, row, left, length = _rows(flat, size, perspective)
     pair, column = _spans(left, length)  # (P,) index into the rows; (P,) u
-    row, owner = row[pair], owner[pair]
+    row, owner = row.index_select(0, pair), owner.index_select(0, pair)
     depth = _plane_depth(flat, perspective)(owner, column, row)
     picture = owner.div(count, rounding_mode="floor")
     pixel = (picture * height + row) * width + column
@@ -99,7 +99,7 @@ def _rows(
     count = (v[:, 2].floor().clamp(max=height - 1) - top + 1).clamp(min=0)
     count = torch.where(_drawable(corners, perspective), count, 0)
     owner, row = _spans(top.long(), count.long())
-    u, v = u[owner], v[owner]  # (R,3)
+    u, v = u.index_select(0, owner), v.index_select(0, owner)  # (R,3)
     long_edge = _crossing(u[:, 0], v[:, 0], u[:, 2], v[:, 2], row)
     upper = row < v[:, 1]
     short_edge = torch.where(
@@ -130,7 +130,7 @@ def _spans(start: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
     """List length[i] numbers from start[i] on, for each i: owners i (N,) and numbers (N,)."""
     owner = torch.arange(len(start), device=start.device).repeat_interleave(length)
     first = length.cumsum(0) - length  # place of each owner's first entry in the list
-    value = torch.arange(len(owner), device=start.device) + (start - first)[owner]
+    value = torch.arange(len(owner), device=start.device) + (start - first).index_select(0, owner)
     return owner, value
 
 
@@ -156,7 +156,7 @@ def _plane_depth(corners: Tensor, perspective: bool):
     plane = torch.stack((*origin, slope_u, slope_v, value.amin(1), value.amax(1)), dim=1)
 
     def depth(face: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        u0, v0, base, du, dv, low, high = plane[face].unbind(1)
+        u0, v0, base, du, dv, low, high = plane.index_select(0, face).unbind(1)
         # Clamping keeps slivers, whose slopes are huge, within their own corners.
         at_pixel = torch.minimum(torch.maximum(base + (u - u0) * du + (v - v0) * dv, low), high)
         return at_pixel.reciprocal() if perspective else at_pixel
@@ -178,7 +178,8 @@ def _weigh(corners: Tensor, face: Tensor, perspective: bool) -> Fragments:
     picture = pixel.div(height * width, rounding_mode="floor")
     row = pixel.div(width, rounding_mode="floor")
     place = torch.stack((pixel - row * width, row - picture * height), 1).to(corners.dtype)  # (P,2)
-    corner = corners.flatten(0, 1)[picture * count + face.view(-1)[pixel]]  # (P,3,3)
+    owner = picture * count + face.view(-1).index_select(0, pixel)
+    corner = corners.flatten(0, 1).flatten(1).index_select(0, owner).view(-1, 3, 3)  # (P,3,3)
     weights, z = _barycentric(corner, place, perspective)
     bary = corners.new_zeros(batch * height * width, 3).index_copy(0, pixel, weights)
     depth = corners.new_full((batch * height * width,), torch.inf).index_copy(0, pixel, z)

@@ -36,11 +36,13 @@ def at_pixels(fragments: Fragments, faces: Tensor, attributes: Tensor) -> tuple[
     """The same for covered pixels only: their places (P,) among the B H W pixels, values (P,C)."""
     pixel = fragments.mask.view(-1).nonzero().squeeze(1)
     picture = pixel.div(fragments.face[0].numel(), rounding_mode="floor")
-    face = fragments.face.view(-1)[pixel]
-    corner = faces[face] if faces.dim() == 2 else faces[picture, face]  # (P,3)
+    face = fragments.face.view(-1).index_select(0, pixel)
+    corner = faces.index_select(0, face) if faces.dim() == 2 else faces[picture, face]  # (P,3)
     corner = corner + (picture * attributes.shape[1])[:, None]
-    weights = fragments.bary.view(-1, 3)[pixel]
-    return pixel, (attributes.flatten(0, 1)[corner] * weights[..., None]).sum(1)
+    weights = fragments.bary.view(-1, 3).index_select(0, pixel)
+    values = attributes.flatten(0, 1)
+    terms = [values.index_select(0, corner[:, k]) * weights[:, k, None] for k in range(3)]
+    return pixel, terms[0] + terms[1] + terms[2]
 
 
 def vertex_normals(verts: Tensor, faces: Tensor) -> Tensor:
@@ -60,9 +62,9 @@ def join_meshes(points: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
     return points.flatten(1, 2), (faces + offset[:, None, None]).flatten(0, 1)
 
 
-def visible_masks(fragments: Fragments, faces_per_mesh: int, meshes: int) -> Tensor:
-    """Pixels (B,M,H,W) bool where each mesh of a joined scene is the nearest."""
-    owner = fragments.face.div(faces_per_mesh, rounding_mode="floor")
+def visible_masks(face: Tensor, faces_per_mesh: int, meshes: int) -> Tensor:
+    """Pixels (B,M,H,W) bool where each mesh of a joined scene is the nearest; face (B,H,W)."""
+    owner = face.div(faces_per_mesh, rounding_mode="floor")
     return owner[:, None] == torch.arange(meshes, device=owner.device)[:, None, None]
 
 

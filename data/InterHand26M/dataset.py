@@ -28,8 +28,8 @@ class InterHand26M(HandDataset):
 
     mano: the hand layer, needed here for the boxes and the wrists of the fits only.
     interhand_anno_dir: holds {train,val,test}/InterHand2.6M_*.json (or annotations/ above them).
-    interhand_images_path: holds {train,val,test}/Capture* (or images/ above them); a partial download
-        works, missing pictures are counted and left out.
+    interhand_images_path: holds {train,val,test}/Capture* (or images/ above them); a part of
+        the download works, missing pictures are counted and left out.
     root_net_output_path: RootNet's folder or file, None to do without; at val and test time its
         boxes are used as they are.
     subset: human ('H') or machine ('M') annotated, or both. hands: 'IH', 'SH' or 'all'.
@@ -113,11 +113,17 @@ class InterHand26M(HandDataset):
         self.columns = {key: column[keep] for key, column in self.columns.items()}
         self.log(f"  {what}: {len(self):,} ({len(keep) - len(self):,} left out)")
         if len(self) == 0:
-            raise UserError(f"InterHand2.6M {self.split}: no record is left after the step '{what}'")
+            raise UserError(
+                f"InterHand2.6M {self.split}: no record is left after the step '{what}'"
+            )
 
     def _say_total(self) -> None:
         total, whole = len(self), records.TOTALS[self.split]
-        note = "" if total == whole else f" (v1.0 at 5 fps has {whole:,}: this is another set or a part)"
+        note = (
+            ""
+            if total == whole
+            else f" (v1.0 at 5 fps has {whole:,}: this is another set or a part)"
+        )
         self.log(f"InterHand2.6M {self.split}: {total:,} annotations{note}")
 
     def _mark_human(self, human_ids: NDArray[np.int64] | None, subset: str) -> None:
@@ -145,7 +151,9 @@ class InterHand26M(HandDataset):
         known = (columns["frame_row"] >= 0) & (columns["camera_row"] >= 0)
         self._keep("camera and 3-D joints known", known)
         if need_both_fits:
-            self._keep("both hands have a fit", self.frames.fit_valid[self.columns["frame_row"]].all(-1))
+            self._keep(
+                "both hands have a fit", self.frames.fit_valid[self.columns["frame_row"]].all(-1)
+            )
 
     def _keep_pictures(self, limit: int | None, min_brightness: float) -> None:
         self._keep(f"picture in {self.images}", records.on_disk(self.images, self.columns["file"]))
@@ -153,11 +161,15 @@ class InterHand26M(HandDataset):
             self._keep(f"limit {limit}", np.arange(len(self)) < limit)
         if min_brightness > 0:
             mean = records.brightness(self.images, self.columns["file"])
-            self._keep(f"picture readable, mean at least {min_brightness:g}", mean >= min_brightness)
+            self._keep(
+                f"picture readable, mean at least {min_brightness:g}", mean >= min_brightness
+            )
 
     def _place(self, mano: ManoLayer) -> None:
         """Boxes of the records, and the world position about which each fit's wrist rotates."""
-        self.columns["box"] = square_box(records.boxes(mano, self.columns, self.frames, self.cameras))
+        self.columns["box"] = square_box(
+            records.boxes(mano, self.columns, self.frames, self.cameras)
+        )
         shape = torch.from_numpy(self.frames.shape).float().to(mano.template.device)
         self.pivots = mano.rest_wrist(shape).cpu().numpy() + self.frames.trans  # (F,2,3)
 
@@ -173,10 +185,13 @@ class InterHand26M(HandDataset):
         self.columns["root_depth_valid"] = (numbers[:, 6:] > 0.5).astype(np.float32)
         if self.split != "train":  # already squared and enlarged by RootNet
             self.columns["box"][found] = numbers[found, :4]
-        self.log(f"  RootNet: {'not used' if file is None else f'{found.sum():,} of {count:,} records'}")
+        self.log(
+            f"  RootNet: {'not used' if file is None else f'{found.sum():,} of {count:,} records'}"
+        )
 
     def _say_summary(self, hand_model: str) -> None:
         fits = self.frames.fit_valid[self.columns["frame_row"]] & self.columns["hands"]
         right, left = fits.sum(0)
         human = self.columns["human"].sum()
-        self.log(f"  fits posed on the {hand_model}: {right:,} right, {left:,} left hands; human annotated: {human:,}")
+        self.log(f"  fits, posed on the {hand_model}: {right:,} right, {left:,} left hands")
+        self.log(f"  annotated by humans: {human:,}")

@@ -1,7 +1,7 @@
 """InterHand2.6M's files: where they lie, and what each says, as compact arrays.
 
 Nothing is masked, filtered or moved to a camera here; millimetres become metres on reading, joints
-get this project's order (2,21 wrist first), and every table is keyed by the strings of the JSON files.
+get this project's order (2,21 wrist first), tables are keyed by the strings of the JSON files.
 """
 
 import contextlib
@@ -33,12 +33,14 @@ def find_annotations(folder: str | Path, split: str) -> Path:
             return candidate
     for candidate in (given, given / "annotations"):
         if any((candidate / old).is_dir() for old in ("all", "human_annot", "machine_annot")):
-            raise UserError(f"{candidate} holds InterHand2.6M v0.0, which is withdrawn: get v1.0; {SEE_README}")
+            raise UserError(
+                f"{candidate} holds InterHand2.6M v0.0, which is withdrawn: get v1.0; {SEE_README}"
+            )
     raise UserError(f"interhand_anno_dir: no folder {given / split}; {SEE_README}")
 
 
 def find_images(folder: str | Path, split: str) -> Path:
-    """The folder of a split's pictures (it holds Capture*), from the folder of the splits or above."""
+    """The folder of a split's pictures (holds Capture*), from that of the splits or above."""
     given = Path(folder).expanduser()
     for candidate in (given / split, given / "images" / split):
         if candidate.is_dir():
@@ -47,14 +49,16 @@ def find_images(folder: str | Path, split: str) -> Path:
 
 
 def find_rootnet(path: str | Path, split: str) -> Path | None:
-    """RootNet's file for a split, from its folder or itself; None for train, for which none exists."""
+    """RootNet's file for a split, from its folder or itself; None for train, which has none."""
     given = Path(path).expanduser()
     if given.is_dir():
         given = given / f"rootnet_interhand2.6m_output_{split}.json"
         if split == "train" and not given.is_file():
             return None
     named = [other for other in SPLITS if other in given.stem.split("_")]
-    if named and split not in named:  # annotation ids restart in every split: it would match wrongly
+    if (
+        named and split not in named
+    ):  # annotation ids restart in every split: it would match wrongly
         if split == "train":
             return None
         raise UserError(f"root_net_output_path: {given} is for {named[0]}, not for {split}")
@@ -71,7 +75,9 @@ def read_json(path: Path) -> Any:
         place = f"line {error.lineno} column {error.colno} (character {error.pos})"
         raise UserError(f"{path} is damaged or cut short: {error.msg} at {place}") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not a JSON file: {error.reason} at byte {error.start}") from None
+        raise UserError(
+            f"{path} is not a JSON file: {error.reason} at byte {error.start}"
+        ) from None
 
 
 def annotation_file(folder: Path, split: str, kind: str) -> Path:
@@ -94,14 +100,16 @@ def read_rows(path: Path, parse: Callable[[Any], Any], rows: list[tuple[str, Any
 def read_data(path: Path) -> dict[str, NDArray]:
     """`*_data.json` as columns, one row per annotation joined to its image by image_id.
 
-    id (N,) int64; file (N,) bytes; size (N,2) int32 width, height; capture, camera, frame (N,) bytes;
-    box (N,4) float32; seen (N,2,21) bool: annotated and inside the picture; hand_type (N,) index into
-    HAND_TYPES; hand_type_valid (N,) bool.
+    id (N,) int64; file, capture, camera, frame (N,) bytes; size (N,2) int32 width, height;
+    box (N,4) float32; seen (N,2,21) bool: annotated and inside the picture; hand_type (N,) index
+    into HAND_TYPES; hand_type_valid (N,) bool.
     """
     coco = index_coco(path)
     names = [(f"annotation {row.get('id')}", row) for row in coco.dataset["annotations"]]
     rows = read_rows(path, lambda row: _data_row(row, coco.imgs), names)
-    ids, files, sizes, captures, cameras, frames, boxes, seen, kinds, valid = zip(*rows, strict=True)
+    ids, files, sizes, captures, cameras, frames, boxes, seen, kinds, valid = zip(
+        *rows, strict=True
+    )
     return {
         "id": np.array(ids, np.int64),
         "file": np.array(files),
@@ -156,7 +164,9 @@ def read_cameras(path: Path) -> dict[tuple[str, str], tuple[NDArray, NDArray, ND
     for capture, entry in captures.items():
         names = [(f"capture {capture} camera {name}", name) for name in entry["campos"]]
         parsed = read_rows(path, lambda name, entry=entry: _camera(entry, name), names)
-        cameras.update({(capture, name): value for (_, name), value in zip(names, parsed, strict=True)})
+        cameras.update(
+            {(capture, name): value for (_, name), value in zip(names, parsed, strict=True)}
+        )
     return cameras
 
 
@@ -168,12 +178,14 @@ def _camera(entry: dict[str, Any], name: str) -> tuple[NDArray, NDArray, NDArray
 
 
 def read_joints(path: Path) -> dict[tuple[str, str], tuple[NDArray, NDArray]]:
-    """(capture, frame) -> world joints (2,21,3) in metres and whether each is annotated (2,21) bool.
+    """(capture, frame) -> world joints (2,21,3) in metres, annotated (2,21) bool.
 
     An unannotated joint holds anything, often [1, 1, 1]: only the flag tells.
     """
     rows = _frames(read_json(path))
-    parsed = read_rows(path, _joints, [(f"capture {key[0]} frame {key[1]}", row) for key, row in rows.items()])
+    parsed = read_rows(
+        path, _joints, [(f"capture {key[0]} frame {key[1]}", row) for key, row in rows.items()]
+    )
     return dict(zip(rows, parsed, strict=True))
 
 
@@ -187,9 +199,11 @@ def _joints(row: dict[str, Any]) -> tuple[NDArray, NDArray]:
 
 
 def read_fits(path: Path) -> dict[tuple[str, str], list[NDArray | None]]:
-    """(capture, frame) -> per hand 61 numbers or None: pose 48, shape 10, trans 3 (world, already metres)."""
+    """(capture, frame) -> per hand None or pose 48, shape 10, trans 3 (world, metres)."""
     rows = _frames(read_json(path))
-    parsed = read_rows(path, _fits, [(f"capture {key[0]} frame {key[1]}", row) for key, row in rows.items()])
+    parsed = read_rows(
+        path, _fits, [(f"capture {key[0]} frame {key[1]}", row) for key, row in rows.items()]
+    )
     return dict(zip(rows, parsed, strict=True))
 
 
@@ -199,7 +213,9 @@ def _fits(row: dict[str, Any] | None) -> list[NDArray | None]:
 
 
 def _fit(fit: dict[str, list[float]]) -> NDArray:
-    numbers = np.concatenate([np.asarray(fit[key], np.float64) for key in ("pose", "shape", "trans")])
+    numbers = np.concatenate(
+        [np.asarray(fit[key], np.float64) for key in ("pose", "shape", "trans")]
+    )
     return numbers.reshape(61)
 
 

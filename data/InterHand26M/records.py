@@ -50,14 +50,15 @@ class Cameras:
 
 
 def load_frames(folder: Path, split: str, use_fits: bool, log: Callable[[str], None]) -> Frames:
-    """Joints and MANO fits of every time step; frames, captures, hands or the file may lack fits."""
+    """Joints and MANO fits of every time step; any of them may lack fits, or the whole file."""
     joints = files.read_joints(files.annotation_file(folder, split, "joint_3d"))
     fits_file = files.annotation_file(folder, split, "MANO_NeuralAnnot")
     fits = {}
     if use_fits and fits_file.is_file():
         fits = files.read_fits(fits_file)
     else:
-        log(f"  no MANO fits: {'switched off' if not use_fits else f'{fits_file} is missing'}; joints alone")
+        reason = f"{fits_file} is missing" if use_fits else "switched off"
+        log(f"  no MANO fits, joints alone: {reason}")
     numbers = np.zeros((len(joints), 2, 61))
     valid = np.zeros((len(joints), 2), bool)
     for row, key in enumerate(joints):
@@ -77,13 +78,17 @@ def load_cameras(folder: Path, split: str) -> Cameras:
     return Cameras(row, *(np.stack(part) for part in zip(*cameras.values(), strict=True)))
 
 
-def rows_of(first: NDArray, second: NDArray, table: dict[tuple[str, str], int]) -> NDArray[np.int64]:
+def rows_of(
+    first: NDArray, second: NDArray, table: dict[tuple[str, str], int]
+) -> NDArray[np.int64]:
     """Two columns of bytes (N,) -> rows of a table (N,), -1 where it has none."""
     keys: Iterable = zip(first.astype(str).tolist(), second.astype(str).tolist(), strict=True)
     return np.array([table.get(key, -1) for key in keys], np.int64)
 
 
-def in_subset(ids: NDArray, human: NDArray[np.bool_] | None, subset: str, split: str) -> NDArray[np.bool_]:
+def in_subset(
+    ids: NDArray, human: NDArray[np.bool_] | None, subset: str, split: str
+) -> NDArray[np.bool_]:
     """Which annotations belong to 'H' (human annotated), 'M' (machine annotated) or 'H+M'."""
     if subset == "H+M" or (split == "val" and subset == "M"):  # val has no human annotation
         return np.ones(len(ids), bool)
@@ -97,7 +102,9 @@ def in_subset(ids: NDArray, human: NDArray[np.bool_] | None, subset: str, split:
 
 def hands_of(hand_type: NDArray[np.int8]) -> NDArray[np.bool_]:
     """Index into HAND_TYPES (N,) -> which hands the record is about (N,2)."""
-    return np.stack([(hand_type == side) | (hand_type == INTERACTING) for side in (RIGHT, LEFT)], -1)
+    return np.stack(
+        [(hand_type == side) | (hand_type == INTERACTING) for side in (RIGHT, LEFT)], -1
+    )
 
 
 def on_disk(folder: Path, names: NDArray[np.bytes_]) -> NDArray[np.bool_]:
@@ -111,7 +118,7 @@ def on_disk(folder: Path, names: NDArray[np.bytes_]) -> NDArray[np.bool_]:
 
 
 def brightness(folder: Path, names: NDArray[np.bytes_]) -> NDArray[np.float64]:
-    """Mean grey level 0..255 of pictures (N,), read at one eighth of their size; -1 if unreadable."""
+    """Mean grey level 0..255 of pictures (N,), read at an eighth of their size; -1 if damaged."""
 
     def mean(name: bytes) -> float:
         grey = decode(np.fromfile(folder / name.decode(), np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
@@ -124,16 +131,24 @@ def brightness(folder: Path, names: NDArray[np.bytes_]) -> NDArray[np.float64]:
 def boxes(
     mano: ManoLayer, columns: dict[str, NDArray], frames: Frames, cameras: Cameras, chunk: int = 256
 ) -> NDArray[np.float64]:
-    """Tight boxes (N,4) of the projected meshes, of the joints in the picture for hands without a fit,
-    or the annotated box where a record has neither. Not clipped to the picture."""
+    """Tight boxes (N,4) of the meshes, of the joints of hands without a fit, clipped to the
+    picture; the annotated box where nothing of this lies in the picture."""
     result = columns["box"].astype(np.float64)
+    keys = ("frame_row", "camera_row", "hands", "seen")
     order = np.argsort(columns["frame_row"], kind="stable")  # so that a chunk has few time steps
     for start in range(0, len(order), chunk):
         rows = order[start : start + chunk]
-        part = {key: columns[key][rows] for key in ("frame_row", "camera_row", "hands", "seen")}
-        extents = np.concatenate([_mesh_extents(mano, part, frames, cameras), _joint_extents(part, frames, cameras)], 1)
+        part = {key: columns[key][rows] for key in keys}
+        meshes, joints = (
+            _mesh_extents(mano, part, frames, cameras),
+            _joint_extents(part, frames, cameras),
+        )
+        extents = np.concatenate([meshes, joints], 1)  # (n,4,2,2)
         low, high = extents[..., 0, :].min(1), extents[..., 1, :].max(1)  # (n,2)
-        found = (low <= high).all(-1)
+        # what the picture shows, as RootNet's boxes do: a hand far outside would shrink all
+        size = columns["size"][rows]
+        low, high = np.maximum(low, 0), np.minimum(high, size - 1)
+        found = (low < high).all(-1)
         result[rows[found]] = np.concatenate([low, high - low], -1)[found]
     return result
 
@@ -141,17 +156,23 @@ def boxes(
 def _mesh_extents(
     mano: ManoLayer, part: dict[str, NDArray], frames: Frames, cameras: Cameras
 ) -> NDArray[np.float64]:
-    """(n,2,2,2): per hand the lowest and the highest pixel of its mesh; (inf, -inf) without a fit."""
+    """(n,2,2,2): per hand the lowest and highest pixel of its mesh; (inf, -inf) without a fit."""
     steps, step = np.unique(part["frame_row"], return_inverse=True)
     device = mano.template.device
-    pose, shape = (torch.from_numpy(v[steps]).to(device).float() for v in (frames.pose, frames.shape))
+    pose, shape = (
+        torch.from_numpy(v[steps]).to(device).float() for v in (frames.pose, frames.shape)
+    )
     with torch.no_grad():
         verts = mano(pose, shape)[0].cpu().numpy() + frames.trans[steps, :, None]  # (f,2,778,3)
     valid = frames.fit_valid[part["frame_row"]] & part["hands"]  # (n,2)
-    return _extents(verts[step], np.broadcast_to(valid[..., None], verts[step].shape[:3]), part, cameras)
+    return _extents(
+        verts[step], np.broadcast_to(valid[..., None], verts[step].shape[:3]), part, cameras
+    )
 
 
-def _joint_extents(part: dict[str, NDArray], frames: Frames, cameras: Cameras) -> NDArray[np.float64]:
+def _joint_extents(
+    part: dict[str, NDArray], frames: Frames, cameras: Cameras
+) -> NDArray[np.float64]:
     """(n,2,2,2): the same of the joints of the hands without a fit."""
     row = part["frame_row"]
     use = part["hands"] & ~frames.fit_valid[row]
@@ -162,10 +183,15 @@ def _joint_extents(part: dict[str, NDArray], frames: Frames, cameras: Cameras) -
 def _extents(
     world: NDArray, valid: NDArray[np.bool_], part: dict[str, NDArray], cameras: Cameras
 ) -> NDArray[np.float64]:
-    """World points (n,2,P,3), where valid and in front of the camera -> (n,2,2,2) extents in pixels."""
+    """World points (n,2,P,3), where valid and before the camera -> extents (n,2,2,2) in pixels."""
     camera = part["camera_row"]
-    K, rotation, translation = (v[camera] for v in (cameras.K, cameras.rotation, cameras.translation))
-    image = world @ (K @ rotation).transpose(0, 2, 1)[:, None] + (K @ translation[..., None])[:, None, None, :, 0]
+    K, rotation, translation = (
+        v[camera] for v in (cameras.K, cameras.rotation, cameras.translation)
+    )
+    image = (
+        world @ (K @ rotation).transpose(0, 2, 1)[:, None]
+        + (K @ translation[..., None])[:, None, None, :, 0]
+    )
     valid = (valid & (image[..., 2] > 1e-3))[..., None]
     pixels = image[..., :2] / np.where(valid, image[..., 2:], 1)
     low = np.where(valid, pixels, np.inf).min(2)

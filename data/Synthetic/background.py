@@ -23,7 +23,7 @@ def background(draws: Draws, grain: Tensor, size: int) -> Tensor:
     kind = draws.pick(grain.new_tensor((0.35, 0.15, 0.2, 0.3)))  # (B,)
     picture = _gradient(draws, kind)
     strength = grain.new_tensor((0.02, 0.02, 0.14, 0.08))[kind] * draws.uniform(low=0.3, high=1.5)
-    gray = draws.uniform(1, 1, 1)
+    gray = draws.uniform(1, 1, 1) ** 0.35  # mostly one colour, seldom a rainbow
     noise = octaves(draws, grain)
     noise = noise * (1 - gray) + noise.mean(1, keepdim=True) * 1.7 * gray
     picture = picture + strength[:, None, None, None] * noise

@@ -14,7 +14,7 @@ class Draws:
         self._uniform = torch.stack([pool[0] for pool in pools]).to(device)
         self._normal = torch.stack([pool[1] for pool in pools]).to(device)
         self._used = {"uniform": 0, "normal": 0}
-        self.device = self._uniform.device
+        self.batch, self.device = len(pools), self._uniform.device
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """(B, *shape), flat between low and high."""
@@ -33,6 +33,9 @@ class Draws:
         edges = weights.cumsum(-1)
         drawn = self.uniform(*shape)[..., None] * edges[..., -1:]
         return (drawn >= edges).sum(-1).clamp(max=weights.shape[-1] - 1)
+
+    def device_tensor(self, values: tuple[float, ...]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=self.device)
 
     def _take(self, kind: str, pool: Tensor, shape: tuple[int, ...]) -> Tensor:
         start = self._used[kind]

@@ -1,6 +1,7 @@
 """A forearm behind each hand, so that nobody looks into the open wrist.
 
-Legend: B samples, 2 hands, V 778 hand vertices, N edges of the wrist's border (16), R rings.
+Legend: B samples, 2 hands, V 778 hand vertices, N edges of the wrist's border (16), R rings,
+U vertices of hand and arm.
 """
 
 import numpy as np
@@ -8,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+
+from data.Synthetic.draws import Draws
 
 # Distance of the rings behind the wrist (metres) and their size relative to the wrist's border.
 DISTANCES = (0.015, 0.04, 0.075, 0.12, 0.19, 0.30)
@@ -25,10 +28,15 @@ class Forearm:
         self.loops = torch.as_tensor(np.stack(loops), device=device)  # (2,N)
         tubes = torch.as_tensor(np.stack([_tube(loop, vertices) for loop in loops]), device=device)
         self.faces = torch.cat((hand_faces, tubes), 1)
-        self.ring = _ring_of_vertex(len(loops[0]), vertices, device)
+        self.ring = _ring_of_vertex(len(loops[0]), vertices, device)  # (U,)
+        self.vertices = len(self.ring)
+
+    def dressed(self, sleeve: Tensor) -> Tensor:
+        """(B,2,U) bool: vertices in a sleeve that begins at ring `sleeve` (B,2)."""
+        return self.ring >= sleeve[..., None]
 
     def extend(self, verts: Tensor, bend: Tensor, sleeve: Tensor) -> Tensor:
-        """Hands (B,2,V,3) -> hands with arms (B,2,V + R N + 1,3), metres.
+        """Hands (B,2,V,3) -> hands with arms (B,2,U,3), metres.
 
         bend (B,2,3): sideways lean of the arm per unit of length; sleeve (B,2): ring from which the
         arm is dressed, R or more for a bare one.
@@ -51,6 +59,12 @@ class Forearm:
         normal = torch.linalg.cross(spokes, spokes.roll(-1, 2)).sum(2)
         sign = (normal * outward).sum(-1, keepdim=True).sign()
         return functional.normalize(normal * sign, dim=-1)
+
+
+def draw_sleeve(draws: Draws) -> Tensor:
+    """First dressed ring (B,2), the same for both arms; RINGS and more stand for bare arms."""
+    first = 1 + draws.pick(torch.ones(4, device=draws.device))
+    return torch.where(draws.chance(0.5) > 0, first, RINGS + 1)[:, None].expand(-1, 2)
 
 
 def border(faces: NDArray) -> NDArray:

@@ -75,12 +75,17 @@ SPHERES = (
     *((WRIST, MIDDLE_MCP, t) for t in (-0.35, -0.75, -1.2)),
 )
 ARM_SPHERES = 3
+# Shadows need fewer: two in each bone of the palm, one in each of the fingers, and the arm.
+SHADING = tuple(
+    i for i, (a, _, t) in enumerate(SPHERES) if t < 0 or t == (0.5 if a != WRIST else 0.4) or t == 0.88
+)
 ARM_RADIUS = 0.026
 
 
 def table(name: str, device: torch.device) -> Tensor:
     """One field of every interaction as a tensor, in their order."""
-    return torch.tensor([getattr(kind, name) for kind in INTERACTIONS.values()], device=device)
+    rows = [getattr(kind, name) for kind in INTERACTIONS.values()]
+    return torch.tensor(rows, dtype=torch.float32, device=device)
 
 
 def anchor_weights(device: torch.device) -> Tensor:

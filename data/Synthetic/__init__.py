@@ -1,0 +1,3 @@
+from data.Synthetic.stream import SyntheticStream
+
+__all__ = ["SyntheticStream"]

@@ -1,0 +1,157 @@
+"""Picture, camera and labels move together, whatever is drawn."""
+
+import numpy as np
+import pytest
+import torch
+
+from common.hand.joints import LEFT, RIGHT, WRIST
+from common.hand.mirror import mirror_camera
+from common.targets import add_targets
+from common.utils.geometry import project
+from common.utils.image import apply_affine
+from data import augment
+from data.augment import IDENTITY, AugmentParams, AugmentSettings
+from data.base import check, collate, to_sample
+from data.base import project as project_numpy
+from data.InterHand26M import InterHand26M
+
+DRAWS = [augment.draw(np.random.default_rng(seed), AugmentSettings()) for seed in range(6)]
+EXTREMES = [
+    AugmentParams(mirror=True),
+    AugmentParams(rotation=1.0),
+    AugmentParams(scale=0.7, rotation=-1.0, shift=(0.1, -0.1), mirror=True),
+]
+
+
+@pytest.fixture(scope="module")
+def records(interhand, hands):
+    data = InterHand26M(
+        hands,
+        interhand / "annotations",
+        interhand / "images",
+        hand_type_valid_only=False,
+        log=lambda line: None,
+    )
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (512, 334, 3), dtype=np.uint8)
+    return [{**data.record(index), "image": image} for index in range(0, len(data), 2)]
+
+
+def swap(hands_first: np.ndarray, mirror: bool) -> np.ndarray:
+    return hands_first[::-1] if mirror else hands_first
+
+
+@pytest.mark.parametrize("params", [IDENTITY, *DRAWS, *EXTREMES])
+def test_labels_land_on_the_pixels(records, params):
+    """The joints of the untouched record, through its own camera and then the affine map."""
+    for record in records:
+        sample = to_sample(augment.apply(record, params))
+        pixels = apply_affine(
+            sample["affine"].double().numpy(), project_numpy(record["joints"], record["K_orig"])
+        )
+        expected = swap(pixels, params.mirror)
+        valid = sample["joints_img_valid"][..., 0].numpy() > 0
+        assert np.abs(sample["joints_img"][..., :2].numpy() - expected)[valid].max(initial=0) < 0.1
+        camera = sample["joints_cam"] + sample["root_cam"][:, None]
+        again = project(camera, sample["K"]).numpy()
+        assert np.abs(again - expected)[valid].max(initial=0) < 0.1
+
+
+@pytest.mark.parametrize("params", [IDENTITY, *DRAWS[:3], *EXTREMES])
+def test_meshes_on_the_device_land_on_the_pixels(records, hands, params):
+    """MANO posed in the camera of the original picture, against MANO posed from the sample."""
+    before = collate([to_sample(augment.apply(record, IDENTITY)) for record in records])
+    after = collate([to_sample(augment.apply(record, params)) for record in records])
+    there, here = add_targets(before, hands), add_targets(after, hands)
+    for row in range(len(records)):
+        verts = there["verts_cam"][row] + there["mano_root_cam"][row][:, None]
+        pixels = project_numpy(verts.double().numpy(), before["K_orig"][row].double().numpy())
+        expected = swap(apply_affine(after["affine"][row].double().numpy(), pixels), params.mirror)
+        camera = here["verts_cam"][row] + here["mano_root_cam"][row][:, None]
+        found = project(camera, after["K"][row]).numpy()
+        valid = here["pose_valid"][row, :, 0, 0].numpy() > 0
+        assert np.abs(found - expected)[valid].max(initial=0) < 0.1
+
+
+@pytest.mark.parametrize("params", [*DRAWS, *EXTREMES])
+def test_translation_between_the_hands_is_left_minus_right(records, params):
+    for record in records:
+        sample = to_sample(augment.apply(record, params))
+        if sample["rel_trans_valid"]:
+            expected = sample["root_cam"][LEFT] - sample["root_cam"][RIGHT]
+            assert torch.allclose(sample["rel_trans"], expected, atol=1e-6)
+            original = np.diff(record["joints"][:, WRIST], axis=0)
+            assert np.isclose(sample["rel_trans"].norm(), np.linalg.norm(original), atol=1e-6)
+        else:
+            assert not sample["rel_trans"].any()
+
+
+def test_mirroring_twice_is_the_identity(records):
+    for record in records:
+        cut = augment.apply(record, DRAWS[0])
+        twice = augment.mirrored(augment.mirrored(cut, 256), 256)
+        assert twice.keys() == cut.keys()
+        for key, value in cut.items():
+            if isinstance(value, np.ndarray):
+                assert np.allclose(twice[key], value, atol=1e-9), key
+            else:
+                assert twice[key] == value
+
+
+def test_mirrored_crop_is_the_flipped_crop(records):
+    """Pixels, camera and everything that swaps sides."""
+    for record in records:
+        plain, flipped = (augment.apply(record, AugmentParams(mirror=m)) for m in (False, True))
+        difference = np.abs(flipped["image"][:, ::-1].astype(int) - plain["image"])
+        assert difference.mean() < 1  # warpAffine rounds its weights
+        assert np.allclose(flipped["K"], mirror_camera(plain["K"], 256))
+        for key in ("present", "pose_valid", "root_depth", "joints_valid"):
+            assert np.array_equal(flipped[key], plain[key][::-1])
+        assert {flipped["hand_type"], plain["hand_type"]} in ({"interacting"}, {"right", "left"})
+
+
+def test_no_augmentation_leaves_a_plain_camera(records):
+    for record in records:
+        K = augment.apply(record, IDENTITY)["K"]
+        zoom = 256 / record["box"][2]
+        assert np.isclose(K[0, 0], zoom * record["K_orig"][0, 0]) and K[0, 1] == K[1, 0] == 0
+        assert np.isclose(K[0, 2], zoom * (record["K_orig"][0, 2] - record["box"][0]))
+
+
+def test_joints_outside_the_crop_are_not_valid(records):
+    sample = to_sample(augment.apply(records[0], AugmentParams(scale=0.3)))
+    pixels = project(sample["joints_cam"] + sample["root_cam"][:, None], sample["K"])
+    inside = ((pixels >= 0) & (pixels <= 255)).all(-1)
+    valid = sample["joints_img_valid"][..., 0] > 0
+    assert not valid[~inside].any() and (~inside).any()
+    assert not sample["joints_img"][~valid].any()
+    assert sample["joints_cam_valid"].all()
+
+
+def test_apply_leaves_its_argument_alone(records):
+    before = {key: np.copy(value) for key, value in records[0].items()}
+    augment.apply(records[0], EXTREMES[-1])
+    assert all(np.array_equal(before[key], records[0][key]) for key in before)
+
+
+def test_draws_stay_in_their_bounds_and_repeat():
+    settings = AugmentSettings()
+    rng = np.random.default_rng(0)
+    throws = [augment.draw(rng, settings) for _ in range(500)]
+    assert all(0.75 <= t.scale <= 1.25 and abs(t.rotation) <= np.deg2rad(60) for t in throws)
+    assert all(0.8 <= c <= 1.2 for t in throws for c in t.color)
+    assert all(abs(s) <= 0.05 for t in throws for s in t.shift)
+    assert 0.4 < np.mean([t.mirror for t in throws]) < 0.6
+    assert 0.5 < np.mean([t.rotation != 0 for t in throws]) < 0.7
+    first, second = (augment.draw(np.random.default_rng([1, 2, 3]), settings) for _ in range(2))
+    assert first == second
+
+
+def test_broken_samples_are_named(records):
+    sample = to_sample(augment.apply(records[0], IDENTITY))
+    check(sample, 256)
+    for key, value in (("pose", torch.full((2, 16, 3), torch.nan)), ("shape", torch.zeros(2, 9))):
+        with pytest.raises(ValueError, match=rf"{sample['id']}.*{key}"):
+            check({**sample, key: value}, 256)
+    with pytest.raises(ValueError, match="keys"):
+        check({key: value for key, value in sample.items() if key != "box"}, 256)

@@ -1,0 +1,89 @@
+"""Pictures of every kind, boxes and the affine map."""
+
+import cv2
+import numpy as np
+import pytest
+
+from common.utils import image as I
+from common.utils.errors import UserError
+
+RGB = (250, 130, 10)
+
+
+def write(path, pixels):
+    assert cv2.imencode(path.suffix, pixels)[1].tofile(path) is None
+    return path
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3), (5, 7, 4), (1, 1, 3), (1, 1)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_any_picture_becomes_rgb_bytes(tmp_path, shape, dtype):
+    grey = len(shape) == 2
+    colour = 200 if grey else (*RGB[::-1], 60)[: shape[2]]
+    pixels = np.full(shape, np.array(colour) * (257 if dtype == np.uint16 else 1), dtype)
+    image = I.read_image(write(tmp_path / "bild_\u00e4\u4e2d.png", pixels))
+    assert image.dtype == np.uint8 and image.shape == (*shape[:2], 3)
+    assert (image == (200 if grey else RGB)).all()
+
+
+def test_bad_pictures_are_named(tmp_path):
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.png").write_text("no picture")
+    for name in ("empty.jpg", "text.png", "missing.jpg", "."):
+        with pytest.raises(UserError, match=name):
+            I.read_image(tmp_path / name if name != "." else tmp_path)
+
+
+def test_square_box_and_tight_box():
+    points = np.array([[[1.0, 2], [5, 3], [100, 100]]])
+    tight = I.tight_box(points, np.array([[1, 1, 0]]))
+    assert tight.tolist() == [1, 2, 4, 1]
+    assert I.square_box(tight).tolist() == [0.5, 0, 5, 5]
+    assert I.tight_box(points, np.zeros((1, 3))) is None
+    assert I.square_box([3, 3, 0, 0]).tolist() == [2.5, 2.5, 1, 1]
+
+
+def test_crop_affine_is_the_agreed_formula():
+    affine = I.crop_affine([10, 20, 64, 64])
+    points = np.array([[10.0, 20], [30, 50], [73, 83]])
+    assert np.allclose(I.apply_affine(affine, points), (points - [10, 20]) * 256 / 64)
+
+
+def test_crop_affine_turns_u_towards_v_about_the_centre():
+    affine = I.crop_affine([0, 0, 256, 256], rotation=np.pi / 2)
+    assert np.allclose(
+        I.apply_affine(affine, np.array([[128.0, 128], [138, 128]])), [[128, 128], [128, 138]]
+    )
+
+
+def test_identity_crop_keeps_every_pixel():
+    picture = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    assert (I.warp(picture, I.crop_affine([0, 0, 256, 256]), 256) == picture).all()
+
+
+@pytest.mark.parametrize("side", [100, 300, 900, 2100])
+def test_picture_and_points_move_together(side):
+    """The centre of a bright disc, drawn then cropped, lies where the affine map says."""
+    picture = np.zeros((2000, 2200, 3), np.uint8)
+    centre = np.array([700.0, 600])
+    cv2.circle(picture, (700, 600), side // 20, (255, 255, 255), -1)
+    affine = I.crop_affine([700 - side / 2 + side / 7, 600 - side / 2, side, side], rotation=0.4)
+    crop = I.warp(picture, affine, 256)[..., 0].astype(float)
+    v, u = np.mgrid[:256, :256]
+    found = np.array([(u * crop).sum(), (v * crop).sum()]) / crop.sum()
+    assert np.abs(found - I.apply_affine(affine, centre)).max() < 0.1
+
+
+def test_shrinking_averages():
+    """A fine chequerboard becomes grey, not a pattern of chance."""
+    picture = np.repeat(
+        (np.indices((1024, 1024)).sum(0) % 2 * 255).astype(np.uint8)[..., None], 3, 2
+    )
+    crop = I.warp(picture, I.crop_affine([3.3, 1.7, 1000, 1000]), 256)
+    assert np.abs(crop.astype(int) - 127).max() < 20
+
+
+def test_one_pixel_simply_works():
+    picture = np.full((1, 1, 3), 90, np.uint8)
+    crop = I.warp(picture, I.crop_affine(I.square_box([0, 0, 1, 1])), 256)
+    assert crop.shape == (256, 256, 3) and crop.max() == 90

@@ -1,0 +1,121 @@
+"""InterHand2.6M's files: missing, cut short, malformed, elsewhere; and the loader on top."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from interhand_set import load, quiet, samples
+
+from common.utils.errors import UserError
+from data.augment import AugmentSettings
+from data.InterHand26M import InterHand26M
+from data.loader import EpochSampler, build_loader
+
+
+@pytest.fixture
+def copy(interhand, tmp_path):
+    return Path(shutil.copytree(interhand, tmp_path / "copy"))
+
+
+def test_missing_pictures_are_counted_and_left_out(copy, hands):
+    files = sorted((copy / "images" / "train").rglob("*.jpg"))
+    for path in files[:4]:
+        path.unlink()
+    lines = []
+    data = load(copy, hands, log=lines.append)
+    assert len(data) == 26 and any("26 (4 left out)" in line for line in lines)
+    shutil.rmtree(copy / "images" / "train" / "Capture0")
+    shutil.rmtree(copy / "images" / "train" / "Capture1")
+    with pytest.raises(UserError, match="picture in"):
+        load(copy, hands)
+
+
+@pytest.mark.parametrize("kind", ["data", "camera", "joint_3d", "MANO_NeuralAnnot"])
+def test_cut_annotations_name_the_file_and_the_place(copy, hands, kind):
+    path = copy / "annotations" / "train" / f"InterHand2.6M_train_{kind}.json"
+    path.write_text(path.read_text()[:1000])
+    with pytest.raises(UserError, match=rf"{path.name}.*line 1 column \d+ \(character \d+\)"):
+        load(copy, hands)
+
+
+def test_malformed_rows_are_named(copy, hands):
+    path = copy / "annotations" / "train" / "InterHand2.6M_train_data.json"
+    content = json.loads(path.read_text())
+    number = content["annotations"][3].pop("id")
+    content["annotations"][3]["id"] = number
+    del content["annotations"][3]["joint_valid"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"annotation {number} has no 'joint_valid'"):
+        load(copy, hands)
+
+
+def test_missing_files_and_folders_are_named(copy, hands, tmp_path):
+    with pytest.raises(UserError, match="interhand_anno_dir"):
+        load(tmp_path / "nowhere", hands)
+    (copy / "annotations" / "train" / "InterHand2.6M_train_camera.json").unlink()
+    with pytest.raises(UserError, match="camera.json"):
+        load(copy, hands)
+    with pytest.raises(UserError, match="aid_human_annot_train.txt"):
+        (copy / "annotations" / "aid_human_annot_train.txt").unlink()
+        load(copy, hands, subset="H")
+    with pytest.raises(UserError, match="choose one of"):
+        load(copy, hands, hands="both")
+
+
+def test_without_a_mano_file_the_joints_remain(copy, hands):
+    (copy / "annotations" / "train" / "InterHand2.6M_train_MANO_NeuralAnnot.json").unlink()
+    lines = []
+    for sample in samples(load(copy, hands, log=lines.append)).values():
+        assert not sample["pose_valid"].any() and not sample["pivot_cam"].any()
+    assert any("joints alone" in line for line in lines)
+
+
+def test_folders_one_above_are_found(interhand, hands):
+    assert len(InterHand26M(hands, interhand, interhand, split="val", log=quiet, limit=2)) == 2
+
+
+def test_augmentation_depends_on_seed_epoch_and_index_alone(interhand, hands):
+    one, two = (
+        load(interhand, hands, augment=AugmentSettings(), limit=3, seed=7) for _ in range(2)
+    )
+    assert torch.equal(one[1]["img"], two[1]["img"])
+    two.set_epoch(1)
+    assert not torch.equal(one[1]["img"], two[1]["img"])
+    two.set_epoch(0)
+    assert torch.equal(one[1]["affine"], two[1]["affine"])
+
+
+def test_loader_resumes_in_the_middle_with_workers(interhand, hands):
+    """Epochs from persistent workers equal those of this process, from any batch on."""
+    data = load(interhand, hands, augment=AugmentSettings(), limit=12)
+    alone = build_loader(data, 4, training=True, seed=3)
+    crowd = build_loader(data, 4, workers=1, training=True, seed=3)
+    for epoch in (0, 1):
+        alone.set_epoch(epoch)
+        whole = list(alone)
+        crowd.set_epoch(epoch, batch=epoch)
+        rest = list(crowd)
+        assert len(whole) == len(alone) == 3 and len(rest) == 3 - epoch
+        for a, b in zip(whole[epoch:], rest, strict=True):
+            assert a["id"] == b["id"] and torch.equal(a["img"], b["img"])
+    assert whole[0]["img"].shape == (4, 3, 256, 256) and isinstance(whole[0]["hand_type"], list)
+
+
+def test_sampler_shares_out_every_epoch():
+    shuffled = [EpochSampler(11, True, rank=rank, world=2) for rank in (0, 1)]
+    assert [len(list(s)) for s in shuffled] == [5, 5] and not set(shuffled[0]) & set(shuffled[1])
+    plain = [list(EpochSampler(11, False, rank=rank, world=2)) for rank in (0, 1)]
+    assert sorted(plain[0] + plain[1]) == list(range(11))
+
+
+def test_skeleton_file_names_the_joints(interhand):
+    lines = (interhand / "annotations" / "skeleton.txt").read_text().splitlines()
+    assert (
+        lines[1] == "r_thumb4 0 1" and lines[21] == "r_wrist 20 -1" and lines[42] == "l_wrist 41 -1"
+    )
+    for line in lines[1:]:
+        name, index, parent = line.split()
+        if parent != "-1":
+            assert lines[1 + int(parent)].split()[0].startswith(name[:2])

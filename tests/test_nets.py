@@ -1,0 +1,198 @@
+"""The network's boxes against separate transcriptions of their formulas and known properties."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from common.hand.mano import load_hands
+from common.nets.joint_stage import grid_to_joints, normalise_joints, sample_at, soft_argmax
+from common.nets.layers import ChebConv, GINConv, GraphStack, PlainAttention, grid_graph, mesh_graph
+from common.nets.lgblock import LGFA, LGBlock
+from main.config import override, preset
+from main.model import build_model
+
+
+@pytest.fixture(scope="module")
+def mano():
+    return load_hands()
+
+
+@pytest.fixture(scope="module")
+def small(mano):
+    torch.manual_seed(0)
+    settings = ["channels=32", "sjt_blocks=1", "refine_channels=16"]
+    return build_model(mano=mano, **vars(override(preset("lgnet_small"), settings).model)).eval()
+
+
+def grid_adjacency(side):
+    """Chebyshev distance 1 between cells, from coordinates."""
+    cells = torch.cartesian_prod(torch.arange(side), torch.arange(side))
+    distance = (cells[:, None] - cells[None]).abs().amax(-1)
+    return (distance == 1).float()
+
+
+def test_grid_graph_is_the_8_neighbourhood():
+    adjacency, x = grid_adjacency(8), torch.randn(2, 64, 5)
+    torch.testing.assert_close(grid_graph(8).sum(x), adjacency @ x)
+
+
+def test_neighbour_sum_gradient():
+    x = torch.randn(1, 16, 2, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(grid_graph(4).sum, x)
+
+
+def test_mesh_graph_of_a_tetrahedron_is_complete():
+    faces = torch.tensor([[0, 1, 2], [0, 3, 1], [1, 3, 2], [2, 3, 0]])
+    x = torch.randn(1, 4, 3)
+    torch.testing.assert_close(mesh_graph(faces).sum(x), x.sum(1, keepdim=True) - x)
+
+
+def test_gin_formula():
+    layer, adjacency, x = GINConv(grid_graph(4), 3, 5), grid_adjacency(4), torch.randn(2, 16, 3)
+    first, _, second = layer.mlp
+    hidden = ((x + adjacency @ x) @ first.weight.T + first.bias).clamp_min(0)
+    torch.testing.assert_close(layer(x), hidden @ second.weight.T + second.bias)
+
+
+def test_chebyshev_formula():
+    layer, adjacency, x = ChebConv(grid_graph(4), 3, 5), grid_adjacency(4), torch.randn(2, 16, 3)
+    root = torch.diag(adjacency.sum(1).rsqrt())
+    scaled = (torch.eye(16) - root @ adjacency @ root) - torch.eye(16)  # 2 L / 2 - I
+    terms = torch.cat([x, scaled @ x, (2 * scaled @ scaled - torch.eye(16)) @ x], -1)
+    torch.testing.assert_close(layer(x), terms @ layer.linear.weight.T + layer.linear.bias, atol=1e-5, rtol=1e-5)
+
+
+def test_lgfa_is_algorithm_1():
+    """A literal transcription of the supplement's Algorithm 1, one sample at a time."""
+    c, n = 16, 9
+    module = LGFA(c, n, "paper")
+    attention = module.attentions[0]
+    right, left = torch.randn(2, n, c), torch.randn(2, n, c)
+
+    def linear(layer, x):
+        return x @ layer.weight.T + layer.bias
+
+    def mlp(x):
+        return linear(attention.mlp[1], linear(attention.mlp[0], x))
+
+    out = module(right, left)
+    for i in range(2):
+        t_f = linear(module.fc, torch.cat([right[i], left[i]], 1))
+        t = torch.cat([module.cls_token, right[i], left[i]], 0)
+        q, k, v = (linear(layer, t) for layer in (attention.q, attention.k, attention.v))
+        a = F.softmax(q @ k.T / c**0.5, -1) @ v + t
+        t_s = mlp(a) + a
+        q, k, v = linear(attention.q, t_f), linear(attention.k, t_s), linear(attention.v, t_s)
+        a = F.softmax(q @ k.T / c**0.5, -1) @ v + t_f
+        torch.testing.assert_close(out[i], a + mlp(a), atol=1e-5, rtol=1e-5)
+
+
+def test_lgfa_parameters_of_the_paper():
+    assert sum(p.numel() for p in LGFA(512, 64, "paper").parameters()) == pytest.approx(3.41e6, rel=0.01)
+    assert len(list(PlainAttention(8).parameters())) == 10  # q, k, v and two linears: used twice
+
+
+def test_lgblock_is_algorithm_2():
+    c, side = 16, 3
+    block = LGBlock(c, side, "paper", "none")
+    x = torch.randn(2, 2, c, side, side)
+    right, left = (x[:, h].flatten(2).transpose(1, 2) for h in range(2))
+    local = block.lgfa_local(right, left)
+    inter = [block.lgfa_hands.hands[h](f, local) for h, f in enumerate((right, left))]
+    whole = block.lgfa_global(*inter) @ block.fc.weight.T + block.fc.bias
+    for h, own in enumerate((right, left)):
+        expected = torch.cat([own, whole], -1).transpose(1, 2).reshape(2, -1, side, side)
+        torch.testing.assert_close(block(x)[:, h], expected)
+
+
+@pytest.mark.parametrize("kind", ["gin", "cheb"])
+def test_graph_part_starts_as_identity_and_learns(kind):
+    torch.manual_seed(0)
+    block = LGBlock(16, 4, "paper", kind)
+    x = torch.randn(2, 2, 16, 16).transpose(2, 3)
+    torch.testing.assert_close(block.graph(x), x)
+    block.graph(x).square().sum().backward()
+    gradients = [p.grad for name, p in block.graph.named_parameters() if name.endswith("norm.weight")]
+    assert any(g.abs().max() > 0 for g in gradients), "the graph part is dead"
+
+
+def test_graph_stack_has_the_figures_layers():
+    stack = GraphStack("gin", grid_graph(2), 8, 4, 3)
+    assert sum(isinstance(m, GINConv) for m in stack.modules()) == 1 + 3 * 2 + 1
+    assert sum(isinstance(m, ChebConv) for m in GraphStack("cheb", grid_graph(2), 8, 4, 3).modules()) == 3
+
+
+def test_soft_argmax_of_a_peak():
+    volume = torch.full((1, 8, 8, 8), -50.0)
+    volume[0, 2, 5, 7] = 50.0  # z, y, x
+    torch.testing.assert_close(soft_argmax(volume), torch.tensor([[7.0, 5.0, 2.0]]))
+
+
+def test_grid_units_and_normalisation():
+    joints = grid_to_joints(torch.tensor([[0.0, 7.0, 3.5]]), 8)
+    torch.testing.assert_close(joints, torch.tensor([[15.5, 239.5, 0.0]]))
+    corners = torch.tensor([[-0.5, 255.5, 0.15], [127.5, 127.5, 0.0]])
+    torch.testing.assert_close(normalise_joints(corners), torch.tensor([[-1.0, 1, 1], [0, 0, 0]]))
+
+
+def test_sampling_at_cell_centres_returns_the_cells():
+    maps = torch.randn(1, 3, 8, 8)
+    centres = torch.cartesian_prod(torch.arange(8), torch.arange(8)).flip(1) * 32 + 15.5  # u, v
+    torch.testing.assert_close(sample_at(maps, centres[None].float())[0], maps[0].flatten(1).T)
+
+
+def test_predictions_keep_the_contract(small):
+    with torch.no_grad():
+        pred = small(torch.rand(2, 3, 256, 256))
+    shapes = {
+        "joints_img": (2, 2, 21, 3), "rotmat": (2, 2, 16, 3, 3), "shape": (2, 2, 10), "cam": (2, 2, 3),
+        "rel_trans": (2, 3), "present": (2, 2), "verts_rough": (2, 2, 778, 3), "verts": (2, 2, 778, 3),
+        "joints_rough": (2, 2, 21, 3), "joints": (2, 2, 21, 3),
+    }
+    assert {k: tuple(v.shape) for k, v in pred.items()} == shapes
+    identity = torch.eye(3).expand(2, 2, 16, 3, 3)
+    torch.testing.assert_close(pred["rotmat"] @ pred["rotmat"].transpose(-1, -2), identity, atol=1e-5, rtol=0)
+    torch.testing.assert_close(pred["joints"][:, :, 0], torch.zeros(2, 2, 3), atol=1e-7, rtol=0)
+
+
+def test_refinement_starts_at_the_rough_mesh(small):
+    with torch.no_grad():
+        pred = small(torch.rand(1, 3, 256, 256))
+    torch.testing.assert_close(pred["verts"], pred["verts_rough"], atol=1e-6, rtol=0)
+
+
+def test_camera_starts_at_the_predicted_wrist(small):
+    with torch.no_grad():
+        pred = small(torch.rand(2, 3, 256, 256))
+    gap = (pred["cam"][..., 1:] - pred["joints_img"][:, :, 0, :2]).abs().max()
+    assert gap < 10, "the camera's centre should start near the wrist of the joint stage"
+
+
+def test_batch_equals_single_in_eval(small):
+    images = torch.rand(2, 3, 256, 256)
+    with torch.no_grad():
+        both, one = small(images), small(images[1:])
+    torch.testing.assert_close(both["verts"][1:], one["verts"], atol=1e-5, rtol=1e-4)
+
+
+def test_every_parameter_gets_a_gradient(mano):
+    torch.manual_seed(0)
+    settings = ["channels=32", "sjt_blocks=1", "refine_channels=16"]
+    model = build_model(mano=mano, **vars(override(preset("lgnet_small"), settings).model)).train()
+    pred = model(torch.rand(2, 3, 256, 256))
+    sum((v * torch.randn_like(v)).sum() for v in pred.values()).backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_state_dict_holds_weights_only(small):
+    constants = ("template", "faces", "neighbours", "regressor", "mean", "std", "mirror")
+    assert not [k for k in small.state_dict() if k.split(".")[-1].startswith(constants)
+                and "running" not in k]
+
+
+def test_full_size_parameters(mano):
+    with torch.device("cpu"):
+        model = build_model(mano=mano, **vars(preset("lgnet").model))
+    count = {k: sum(p.numel() for p in m.parameters()) / 1e6 for k, m in model.named_children()}
+    assert count["backbone"] == pytest.approx(23.5, abs=0.1)  # torchvision's ResNet-50 without fc
+    assert 65 < sum(count.values()) < 75  # LGNET.md: about 70 M

@@ -1,0 +1,146 @@
+"""The synthetic stream: reproducible, in the batch contract, and pictures that agree with labels."""
+
+import pytest
+import torch
+
+from common.hand.joints import LEFT, RIGHT
+from common.hand.mano import load_hands
+from common.utils.geometry import project
+from data.Synthetic import SyntheticStream
+from data.Synthetic.draws import Draws
+from data.Synthetic.placement import overlap
+from data.Synthetic.poses import mirror_left
+from data.Synthetic.scene import Pair
+
+SIZE = 256
+SHAPES = {
+    "img": (3, 256, 256),
+    "joints_img": (2, 21, 3),
+    "joints_img_valid": (2, 21, 1),
+    "joints_cam": (2, 21, 3),
+    "joints_cam_valid": (2, 21, 1),
+    "root_cam": (2, 3),
+    "root_cam_valid": (2, 1),
+    "rel_trans": (3,),
+    "rel_trans_valid": (1,),
+    "pose": (2, 16, 3),
+    "pose_valid": (2, 1, 1),
+    "shape": (2, 10),
+    "shape_valid": (2, 1),
+    "pivot_cam": (2, 3),
+    "root_depth": (2,),
+    "root_depth_valid": (2,),
+    "present": (2,),
+    "K": (3, 3),
+    "affine": (2, 3),
+    "K_orig": (3, 3),
+    "image_size": (2,),
+    "box": (4,),
+}
+LISTS = ("hand_type", "human_annotated", "id")
+
+
+@pytest.fixture(scope="module")
+def layer():
+    return load_hands()
+
+
+@pytest.fixture(scope="module")
+def stream(layer):
+    return SyntheticStream(layer, 8, seed=3, samples=100)
+
+
+@pytest.fixture(scope="module")
+def batch(stream):
+    return stream.batch(range(24))
+
+
+def test_contract(batch):
+    assert set(batch) == {*SHAPES, *LISTS}
+    for key, shape in SHAPES.items():
+        assert batch[key].shape == (24, *shape), key
+        assert batch[key].dtype == torch.float32, key
+        assert torch.isfinite(batch[key]).all(), key
+    assert all(len(batch[key]) == 24 for key in LISTS)
+    assert set(batch["hand_type"]) <= {"right", "left", "interacting"}
+    assert 0 <= batch["img"].min() and batch["img"].max() <= 1
+    for key in SHAPES:
+        if key.endswith("_valid"):
+            value = batch[key.removesuffix("_valid")]
+            assert set(batch[key].unique().tolist()) <= {0.0, 1.0}
+            if key != "joints_img_valid":  # joints outside the crop keep their place
+                assert (value * (1 - batch[key]) == 0).all(), key
+
+
+def test_same_seed_same_batch(layer, stream):
+    again = SyntheticStream(layer, 4, seed=3, samples=10)
+    again.set_epoch(1, batch=1)
+    batches = list(again)
+    assert len(again) == 3
+    assert [len(batch["id"]) for batch in batches] == [4, 2]
+    assert batches[0]["id"] == [f"synthetic/3/0000{i}" for i in (14, 15, 16, 17)]
+    first, second = batches[0], stream.batch(range(14, 18))
+    for key, value in first.items():
+        assert torch.equal(value, second[key]) if torch.is_tensor(value) else value == second[key]
+    other = SyntheticStream(layer, 4, seed=4, samples=10).batch(range(14, 18))
+    assert not torch.equal(first["img"], other["img"])
+    assert not torch.equal(first["pose"], other["pose"])
+
+
+def test_sample_does_not_depend_on_its_batch(batch, stream):
+    alone = stream.batch(range(5, 6))
+    for key in ("pose", "joints_img", "K", "root_cam", "pivot_cam"):
+        torch.testing.assert_close(alone[key][0], batch[key][5], atol=1e-4, rtol=1e-4)
+    assert (alone["img"][0] - batch["img"][5]).abs().mean() < 1e-3
+
+
+def test_labels_project_on_labels(batch):
+    uv = project(batch["joints_cam"] + batch["root_cam"][:, :, None], batch["K"][:, None])
+    error = (uv - batch["joints_img"][..., :2]) * batch["joints_cam_valid"]
+    assert error[batch["joints_cam_valid"].expand_as(error) > 0].abs().max() < 1e-2
+    torch.testing.assert_close(batch["joints_img"][..., 2], batch["joints_cam"][..., 2])
+    torch.testing.assert_close(batch["root_depth"], batch["root_cam"][..., 2])
+    between = batch["root_cam"][:, LEFT] - batch["root_cam"][:, RIGHT]
+    torch.testing.assert_close(batch["rel_trans"], between * batch["rel_trans_valid"])
+    affine = torch.cat((batch["affine"], torch.tensor([[[0.0, 0, 1]]]).expand(24, 1, 3)), 1)
+    torch.testing.assert_close(affine @ batch["K_orig"], batch["K"], atol=1e-2, rtol=1e-5)
+
+
+def test_mesh_of_the_labels(layer, batch):
+    """Pose, shape and pivot give back the annotated joints."""
+    verts, joints = layer(batch["pose"], batch["shape"])
+    move = batch["pivot_cam"] - layer.rest_wrist(batch["shape"])
+    error = joints + (move - batch["root_cam"])[:, :, None] - batch["joints_cam"]
+    assert (error * batch["pose_valid"]).abs().max() < 1e-4
+
+
+def test_mesh_lies_on_drawn_pixels(stream):
+    draws = Draws(11, range(6))
+    hands = stream.place(draws)
+    K = torch.tensor([[600.0, 0, 128], [0, 600, 128], [0, 0, 1]]).expand(6, 3, 3)
+    pair = Pair(hands.verts, hands.centres, hands.exists, K)
+    mask = stream.painter.draw(draws, pair).fragments.mask.float()
+    mask = torch.nn.functional.max_pool2d(mask, 3, stride=1, padding=1) > 0  # rounding, below
+    uv = project(hands.verts, K[:, None]).round().long()
+    inside = ((uv >= 0) & (uv < SIZE)).all(-1) & (hands.exists[..., None] > 0)
+    sample = torch.arange(6)[:, None, None].expand_as(inside)[inside]
+    hit = mask[sample, uv[..., 1][inside], uv[..., 0][inside]]
+    assert len(hit) > 6 * 700
+    assert hit.all()
+    assert 0.05 < mask.float().mean() < 0.6
+
+
+def test_left_and_right_are_alike(stream):
+    """Mirroring the left hands gives poses with the statistics of the right ones."""
+    rotmat = stream.place(Draws(5, range(256))).rotmat
+    fingers = mirror_left(rotmat)[:, :, 1:].mean(0)  # (2,15,3,3)
+    assert (fingers[RIGHT] - fingers[LEFT]).abs().max() < 0.12
+    angle = torch.acos(((rotmat.diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2).clamp(-1, 1))
+    assert (angle[:, RIGHT, 1:].mean() - angle[:, LEFT, 1:].mean()).abs() < 0.05
+
+
+def test_hands_keep_apart(stream):
+    hands = stream.place(Draws(9, range(128)))
+    assert (overlap(hands.centres, stream.radii).amax((1, 2)) < 0.003).float().mean() > 0.97
+    wrists = (hands.joints[:, LEFT, 0] - hands.joints[:, RIGHT, 0]).norm(dim=-1)
+    assert wrists.min() > 0.03 and wrists.max() < 0.35
