@@ -30,10 +30,25 @@ class Trainer:
     draw(pred, batch) -> uint8 RGB picture for TensorBoard.
     """
 
-    def __init__(self, model: nn.Module, criterion: Criterion, mano: ManoLayer, loader: Iterable[Batch],
-                 device: torch.device, log: RunLog, draw: Callable[[Batch, Batch], np.ndarray], *,
-                 epochs: int, lr: float, weight_decay: float, warmup: float, grad_clip: float,
-                 amp: bool, log_every: int, picture_every: int):
+    def __init__(
+        self,
+        model: nn.Module,
+        criterion: Criterion,
+        mano: ManoLayer,
+        loader: Iterable[Batch],
+        device: torch.device,
+        log: RunLog,
+        draw: Callable[[Batch, Batch], np.ndarray],
+        *,
+        epochs: int,
+        lr: float,
+        weight_decay: float,
+        warmup: float,
+        grad_clip: float,
+        amp: str,
+        log_every: int,
+        picture_every: int,
+    ):
         self.mano, self.loader, self.device = mano.to(device), loader, device
         self.criterion, self.log, self.draw = criterion.to(device), log, draw
         self.network = model.to(device, memory_format=torch.channels_last)
@@ -43,7 +58,7 @@ class Trainer:
                 self.network, device_ids=[device] if device.type == "cuda" else None
             )
         cuda = device.type == "cuda"
-        self.amp = amp and cuda
+        self.amp = amp == "on" or (amp == "auto" and cuda)
         self.grad_clip, self.log_every, self.picture_every = grad_clip, log_every, picture_every
         self.optimizer = torch.optim.AdamW(
             parameter_groups(model, weight_decay), lr=lr, betas=(0.9, 0.98), fused=cuda
@@ -70,8 +85,13 @@ class Trainer:
         self.model.train()
         self.loader.set_epoch(epoch)
         sums: dict[str, float] = {}
-        bar = tqdm(self.loader, desc=f"epoch {epoch}/{self.epochs - 1}", disable=rank() > 0,
-                   dynamic_ncols=True, mininterval=1)
+        bar = tqdm(
+            self.loader,
+            desc=f"epoch {epoch}/{self.epochs - 1}",
+            disable=rank() > 0,
+            dynamic_ncols=True,
+            mininterval=1,
+        )
         for batch in bar:
             batch = add_targets(to_device(batch, self.device), self.mano)
             pred, terms = self.train_step(batch)
@@ -171,8 +191,9 @@ def warmup_cosine(steps: int, warmup: float) -> Callable[[int], float]:
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, loader: Iterable[Batch], mano: ManoLayer, metrics: Any,
-             device: torch.device) -> float:
+def evaluate(
+    model: nn.Module, loader: Iterable[Batch], mano: ManoLayer, metrics: Any, device: torch.device
+) -> float:
     """Feed every batch's predictions to `metrics`; returns network pictures per second."""
     model, mano = model.to(device).eval(), mano.to(device)
     pictures, seconds = 0, 0.0

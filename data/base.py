@@ -91,9 +91,7 @@ class HandDataset(Dataset, ABC):
 def to_sample(record: dict[str, Any]) -> dict[str, Any]:
     """A cut-out record (data/augment.py) -> a sample: wrist-relative, masked, float32."""
     size = record["image"].shape[0]
-    valid = (
-        record["joints_valid"] * record["joints_valid"][:, WRIST, None]
-    )  # (2,21) no wrist, no hand
+    valid = record["joints_valid"] * record["joints_valid"][:, WRIST, None]  # (2,21) no wrist, no hand
     seen = record["joints_seen"] * record["joints_seen"][:, WRIST, None] * valid
     root_valid = valid[:, WRIST, None]  # (2,1)
     both = root_valid[RIGHT] * root_valid[LEFT]  # (1,)
@@ -138,15 +136,11 @@ def check(sample: dict[str, Any], size: int) -> None:
     name = sample.get("id", "without id")
     expected = SHAPES | {"img": (3, size, size)}
     if sample.keys() != expected.keys() | LISTS.keys():
-        raise ValueError(
-            f"sample {name}: keys differ: {sample.keys() ^ (expected.keys() | LISTS.keys())}"
-        )
+        raise ValueError(f"sample {name}: keys differ: {sample.keys() ^ (expected.keys() | LISTS.keys())}")
     for key, shape in expected.items():
         value = sample[key]
         if value.dtype != torch.float32 or tuple(value.shape) != shape:
-            raise ValueError(
-                f"sample {name}: {key} is {value.dtype} {tuple(value.shape)}, not {shape}"
-            )
+            raise ValueError(f"sample {name}: {key} is {value.dtype} {tuple(value.shape)}, not {shape}")
         if not torch.isfinite(value).all():
             raise ValueError(f"sample {name}: {key} is not finite")
     for key, kind in LISTS.items():

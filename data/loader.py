@@ -62,14 +62,15 @@ def build_loader(
     Training shuffles and drops the last broken batch; otherwise the order is that of the data set
     and nothing is left out.
     """
+    sampler = EpochSampler(len(dataset), training, seed, rank, world)
     return EpochLoader(
         dataset,
         batch_size=batch_size,
-        sampler=EpochSampler(len(dataset), training, seed, rank, world),
+        sampler=sampler,
         num_workers=workers,
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
-        drop_last=training,
+        drop_last=training and len(sampler) >= batch_size,  # a handful of pictures is one batch
         persistent_workers=workers > 0,
         worker_init_fn=_one_thread,
     )

@@ -22,8 +22,14 @@ def parser(description: str) -> argparse.ArgumentParser:
     """The options common to all scripts."""
     options = argparse.ArgumentParser(description=description)
     options.add_argument("--gpu", metavar="0,1 | 0-3 | cpu", help="default: the first GPU, else the CPU")
-    options.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings",
-                         help="change a setting of main/config.py; repeat for more")
+    options.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="settings",
+        help="change a setting of main/config.py; repeat for more",
+    )
     return options
 
 
@@ -38,8 +44,9 @@ def uses_real_data(config: Config) -> bool:
     """Whether InterHand2.6M is set; one of its two keys alone is a mistake."""
     given = [config.paths.interhand_anno_dir, config.paths.interhand_images_path]
     if any(given) and not all(given):
-        raise UserError("set both interhand_anno_dir and interhand_images_path, or neither for the "
-                        "synthetic stream")
+        raise UserError(
+            "set both interhand_anno_dir and interhand_images_path, or neither for the synthetic stream"
+        )
     return all(given)
 
 
@@ -47,8 +54,10 @@ def describe_data(config: Config, hand_model: str) -> str:
     """The first line of train and test: which pictures, which hand."""
     if uses_real_data(config):
         return f"data: InterHand2.6M in {config.paths.interhand_anno_dir}; hand model: {hand_model}"
-    return (f"data: synthetic two-hand pictures (interhand_anno_dir and interhand_images_path are not "
-            f"set); hand model: {hand_model}")
+    return (
+        f"data: synthetic two-hand pictures (interhand_anno_dir and interhand_images_path are not "
+        f"set); hand model: {hand_model}"
+    )
 
 
 def training_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> Iterable[dict[str, Any]]:
@@ -57,8 +66,15 @@ def training_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -
     if uses_real_data(config):
         augment = AugmentSettings(**vars(config.augment))
         dataset = _interhand(config, mano, "train", log, augment=augment, seed=train.seed)
-        return build_loader(dataset, train.batch_size, config.data.workers, training=True,
-                            seed=train.seed, rank=rank(), world=world_size())
+        return build_loader(
+            dataset,
+            train.batch_size,
+            config.data.workers,
+            training=True,
+            seed=train.seed,
+            rank=rank(),
+            world=world_size(),
+        )
     samples = train.overfit or config.data.synthetic_train // world_size()
     stream = DATASETS["Synthetic"](
         mano, train.batch_size, train.seed * 1000 + rank(), samples, cone=config.data.synthetic_cone
@@ -72,20 +88,30 @@ def test_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> It
         dataset = _interhand(config, mano, config.test.split, log, min_brightness=10.0)
         return build_loader(dataset, config.test.batch_size, config.data.workers)
     return DATASETS["Synthetic"](
-        mano, config.test.batch_size, TEST_SEED, config.data.synthetic_test,
-        cone=config.data.synthetic_cone,
+        mano, config.test.batch_size, TEST_SEED, config.data.synthetic_test, cone=config.data.synthetic_cone
     )
 
 
 def _interhand(config: Config, mano: ManoLayer, split: str, log: Callable[[str], None], **more: Any):
     data, paths = config.data, config.paths
     if data.use_fits and paths.smplx_path is None:
-        log("note: smplx_path is not set, so MANO fits are posed on the stand-in hand: right for files "
-            "of tool/make_synthetic.py; for the real data set smplx_path or --set use_fits=false")
+        log(
+            "note: smplx_path is not set, so MANO fits are posed on the stand-in hand: right for files "
+            "of tool/make_synthetic.py; for the real data set smplx_path or --set use_fits=false"
+        )
     return DATASETS["InterHand26M"](
-        mano, paths.interhand_anno_dir, paths.interhand_images_path, paths.root_net_output_path,
-        split=split, subset=data.subset, hands=data.hands, use_fits=data.use_fits, limit=data.limit,
-        hand_type_valid_only=data.hand_type_valid_only, log=log, **more,
+        mano,
+        paths.interhand_anno_dir,
+        paths.interhand_images_path,
+        paths.root_net_output_path,
+        split=split,
+        subset=data.subset,
+        hands=data.hands,
+        use_fits=data.use_fits,
+        limit=data.limit,
+        hand_type_valid_only=data.hand_type_valid_only,
+        log=log,
+        **more,
     )
 
 

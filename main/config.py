@@ -84,7 +84,7 @@ class Train:
     warmup: float = 0.02  # part of the run over which the learning rate rises
     grad_clip: float = 5.0
     seed: int = 0
-    amp: bool = True  # bf16 autocast, on a GPU only
+    amp: Literal["auto", "on", "off"] = "auto"  # bf16 autocast; auto: on a GPU only
     log_every: int = 50  # steps between TensorBoard scalars
     picture_every: int = 1000  # steps between TensorBoard pictures
     overfit: int = 0  # train on this many fixed synthetic samples instead of the stream
@@ -120,7 +120,14 @@ SMALL_NET = {
 # Each preset is what it changes of the default, which is the paper's LGNet.
 PRESETS: dict[str, dict[str, Any]] = {
     "lgnet": {},
-    "lgnet_small": {**SMALL_NET, "train.lr": 1e-3},  # the shipped demo weights
+    "lgnet_small": {  # the shipped demo weights, trained on two CPU cores
+        **SMALL_NET,
+        "train.lr": 1e-3,
+        "train.epochs": 18,
+        "train.batch_size": 8,
+        "data.synthetic_train": 2048,
+        "data.synthetic_cone": 40.0,
+    },
     "quick": {  # the synthetic quick start: a few minutes on two cores
         **SMALL_NET,
         "train.lr": 1e-3,
@@ -173,8 +180,11 @@ def from_dict(values: dict[str, dict[str, Any]]) -> Config:
     """The configuration a snapshot carries; sections of other versions fall back to the defaults."""
     config = Config()
     for section, entries in values.items():
-        known = {f.name for f in dataclasses.fields(getattr(config, section))} if hasattr(
-            config, section) else set()
+        known = (
+            {f.name for f in dataclasses.fields(getattr(config, section))}
+            if hasattr(config, section)
+            else set()
+        )
         for name in known & set(entries):
             config = _assign(config, section, name, entries[name])
     return config
@@ -187,7 +197,8 @@ def _assign(config: Config, section: str, name: str, value: Any) -> Config:
 def _keys() -> list[tuple[str, str]]:
     config = Config()
     return [
-        (s.name, f.name) for s in dataclasses.fields(config)
+        (s.name, f.name)
+        for s in dataclasses.fields(config)
         for f in dataclasses.fields(getattr(config, s.name))
     ]
 

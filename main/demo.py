@@ -24,12 +24,8 @@ EXAMPLE = cli.ROOT / "main" / "example.png"
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     options = cli.parser(__doc__)
     options.add_argument("--input", type=Path, help="a picture (default: a synthetic example)")
-    options.add_argument(
-        "--output", type=Path, help="folder for the results (default: output/demo)"
-    )
-    options.add_argument(
-        "--checkpoint", type=Path, help="a snapshot (default: the shipped weights)"
-    )
+    options.add_argument("--output", type=Path, help="folder for the results (default: output/demo)")
+    options.add_argument("--checkpoint", type=Path, help="a snapshot (default: the shipped weights)")
     options.add_argument("--exp", help="instead of --checkpoint: the newest snapshot of output/EXP")
     options.add_argument(
         "--bbox",

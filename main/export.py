@@ -119,9 +119,7 @@ def export(
         else:
             path.unlink(missing_ok=True)
     paths.append(folder / f"{stem}.json")
-    write_json(
-        paths[-1], {"input": source, "synthetic": synthetic, "meshes": meshes, **to_dict(hands)}
-    )
+    write_json(paths[-1], {"input": source, "synthetic": synthetic, "meshes": meshes, **to_dict(hands)})
     return paths
 
 

@@ -19,9 +19,19 @@ SIDE = 8  # cells a side of the backbone's last map, for 256 x 256 pictures
 class LGNet(nn.Module):
     """One RGB crop of two hands -> both meshes. Settings are explained in main/config.py."""
 
-    def __init__(self, mano: ManoLayer, backbone: str, backbone_weights: str, channels: int,
-                 attention: str, local_graph: str, detach_joints: bool, sjt_blocks: int,
-                 refine_graph: str, refine_channels: int):
+    def __init__(
+        self,
+        mano: ManoLayer,
+        backbone: str,
+        backbone_weights: str,
+        channels: int,
+        attention: str,
+        local_graph: str,
+        detach_joints: bool,
+        sjt_blocks: int,
+        refine_graph: str,
+        refine_channels: int,
+    ):
         super().__init__()
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)

@@ -42,12 +42,8 @@ class TwoHands:
     verts: NDArray  # (2,778,3) metres, common frame
     pose: NDArray  # (2,16,3) MANO axis-angle without the mean pose, radians; [:, 0] is the wrist
     shape: NDArray  # (2,10) MANO betas
-    cam: (
-        NDArray  # (2,3) s, tx, ty: u = s x + tx, v = s y + ty, wrist-relative metres -> crop pixels
-    )
-    rel_trans: (
-        NDArray | None
-    )  # (3,) left wrist minus right wrist, metres; None unless both are found
+    cam: NDArray  # (2,3) s, tx, ty: u = s x + tx, v = s y + ty, wrist-relative metres -> crop pixels
+    rel_trans: NDArray | None  # (3,) left wrist minus right wrist, metres; None unless both are found
     affine: NDArray  # (2,3) original pixels -> crop pixels
     box: NDArray  # (4,) x, y, w, h of the square crop in the original picture
     image_size: tuple[int, int]  # width, height of the original picture
@@ -78,11 +74,7 @@ class Predictor:
     """A network in eval mode with its hands, on one device; calls leave no state behind."""
 
     def __init__(
-        self,
-        model: nn.Module,
-        hands: ManoLayer,
-        device: torch.device | str,
-        weights: str = "unnamed",
+        self, model: nn.Module, hands: ManoLayer, device: torch.device | str, weights: str = "unnamed"
     ):
         self.model = model.to(device).eval()
         self.hands = hands.to(device)
@@ -105,9 +97,7 @@ class Predictor:
             raise UserError(f"the weights {self.weights} give numbers that are not finite")
         return self._collect(pred, picture, box, affine)
 
-    def _collect(
-        self, pred: dict[str, Tensor], picture: NDArray, box: NDArray, affine: NDArray
-    ) -> TwoHands:
+    def _collect(self, pred: dict[str, Tensor], picture: NDArray, box: NDArray, affine: NDArray) -> TwoHands:
         def first(value: Tensor) -> NDArray:
             return value[0].float().cpu().numpy()
 
@@ -138,8 +128,7 @@ def crop_box(picture: NDArray, bbox: Sequence[float] | None) -> NDArray[np.float
     height, width = picture.shape[:2]
     if min(height, width) < SMALLEST:
         raise UserError(
-            f"the picture is {width}x{height} pixels, too small to show a hand "
-            f"(at least {SMALLEST} a side)"
+            f"the picture is {width}x{height} pixels, too small to show a hand (at least {SMALLEST} a side)"
         )
     if bbox is None:
         return square_box((0, 0, width, height), 1.0)

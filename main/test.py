@@ -27,8 +27,9 @@ def main() -> None:
     which = options.add_mutually_exclusive_group(required=True)
     which.add_argument("--test_epoch", type=int, metavar="N", help="the run's snapshot_N.pth")
     which.add_argument("--checkpoint", type=Path, metavar="FILE", help="any snapshot")
-    options.add_argument("--exp", help="name of the run's folder in output/ (default: lgnet, or the "
-                                       "checkpoint's file name)")
+    options.add_argument(
+        "--exp", help="name of the run's folder in output/ (default: lgnet, or the checkpoint's file name)"
+    )
     args = options.parse_args()
     device = parse_devices(args.gpu)[0]
     experiment = args.exp or (args.checkpoint.stem if args.checkpoint else "lgnet")
@@ -62,11 +63,22 @@ def test(device: torch.device, config: Config, snapshot: dict, checkpoint: Path,
     print(table(metrics, data, mano.name, synthetic))
     print(f"network: {rate:.1f} pictures/s on {device}, batch {config.test.batch_size}")
     path = folder / "metrics.json"
-    write_json(path, results(
-        metrics, data=data, synthetic=synthetic, hand_model=mano.name, checkpoint=str(checkpoint),
-        epoch=snapshot.get("last_epoch"), config=config.to_dict(), commit=git_commit(cli.ROOT),
-        trained_at=snapshot.get("commit"), device=str(device), pictures_per_second=rate,
-    ))
+    write_json(
+        path,
+        results(
+            metrics,
+            data=data,
+            synthetic=synthetic,
+            hand_model=mano.name,
+            checkpoint=str(checkpoint),
+            epoch=snapshot.get("last_epoch"),
+            config=config.to_dict(),
+            commit=git_commit(cli.ROOT),
+            trained_at=snapshot.get("commit"),
+            device=str(device),
+            pictures_per_second=rate,
+        ),
+    )
     print(f"results: {path}")
 
 

@@ -28,8 +28,9 @@ def main() -> None:
     options = cli.parser(__doc__)
     options.add_argument("--preset", default="lgnet", help=f"one of {', '.join(PRESETS)}")
     options.add_argument("--exp", help="name of the run's folder in output/ (default: the preset)")
-    options.add_argument("--continue", action="store_true", dest="resume",
-                         help="go on from the run's last snapshot")
+    options.add_argument(
+        "--continue", action="store_true", dest="resume", help="go on from the run's last snapshot"
+    )
     args = options.parse_args()
     config = override(preset(args.preset), args.settings)
     devices = parse_devices(args.gpu)
@@ -38,8 +39,10 @@ def main() -> None:
     if args.resume and not epochs:
         raise UserError(f"--continue: {folder / 'model_dump'} holds no snapshot to continue from")
     if epochs and not args.resume:
-        raise UserError(f"{folder} already holds snapshots up to epoch {epochs[-1]}: add --continue to go "
-                        "on, or --exp NAME for a new run")
+        raise UserError(
+            f"{folder} already holds snapshots up to epoch {epochs[-1]}: add --continue to go "
+            "on, or --exp NAME for a new run"
+        )
     launch(train, devices, config, folder, epochs[-1] if args.resume else None)
 
 
@@ -55,15 +58,23 @@ def train(device: torch.device, config: Config, folder: Path, last_epoch: int | 
     loader = cli.training_data(config, mano, log.say)
     cli.seed_everything(config.train.seed)
     model = build_model(mano=mano, **vars(config.model))
-    log.say(f"{config.model.name}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, "
-            f"backbone weights: {config.model.backbone_weights}; {len(loader)} steps an epoch on {device}")
+    log.say(
+        f"{config.model.name}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, "
+        f"backbone weights: {config.model.backbone_weights}; {len(loader)} steps an epoch on {device}"
+    )
     about = {"config": config.to_dict(), "commit": git_commit(cli.ROOT), "hand_model": mano.name}
     if rank() == 0:
         write_json(folder / "config.json", about)
     settings = {k: v for k, v in vars(config.train).items() if k not in ("batch_size", "seed", "overfit")}
     trainer = Trainer(
-        model, Criterion(mano.faces, **vars(config.loss)), mano, loader, device, log,
-        draw=lambda pred, batch: comparison(pred, batch, mano.faces), **settings,
+        model,
+        Criterion(mano.faces, **vars(config.loss)),
+        mano,
+        loader,
+        device,
+        log,
+        draw=lambda pred, batch: comparison(pred, batch, mano.faces),
+        **settings,
     )
     if snapshot is not None:
         trainer.load_state_dict(snapshot)
@@ -79,8 +90,10 @@ def require_same_settings(now: dict, then: dict) -> None:
         for name, value in entries.items():
             before = then.get(section, {}).get(name)
             if section != "paths" and f"{section}.{name}" not in FREE_SETTINGS and before != value:
-                raise UserError(f"--continue: the run has {section}.{name}={before}, now it is {value}; "
-                                "use the same settings, or --exp NAME for a new run")
+                raise UserError(
+                    f"--continue: the run has {section}.{name}={before}, now it is {value}; "
+                    "use the same settings, or --exp NAME for a new run"
+                )
 
 
 if __name__ == "__main__":

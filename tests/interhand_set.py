@@ -1,4 +1,4 @@
-"""How the tests read the synthetic InterHand2.6M set: through the loader and straight from the files."""
+"""How the tests read the synthetic InterHand2.6M set: by the loader, and from its files."""
 
 import json
 from pathlib import Path
@@ -9,9 +9,7 @@ import torch
 from data.InterHand26M import InterHand26M
 
 VIEWS = 3  # pictures of each time step
-ODDITIES = (
-    "plain right left no_left_fit no_fit_frame no_wrist outside bad_joints black large_beta"
-).split()
+ODDITIES = ("plain right left no_left_fit no_fit_frame no_wrist outside bad_joints black large_beta").split()
 FRAMES = {name: 4973 + 18 * number for number, name in enumerate(ODDITIES)}
 
 
@@ -25,9 +23,7 @@ def load(root, mano, **settings) -> InterHand26M:
 
 
 def read(root, split: str, kind: str):
-    return json.loads(
-        (root / "annotations" / split / f"InterHand2.6M_{split}_{kind}.json").read_text()
-    )
+    return json.loads((root / "annotations" / split / f"InterHand2.6M_{split}_{kind}.json").read_text())
 
 
 def samples(data: InterHand26M) -> dict[tuple[str, str], dict]:
@@ -44,10 +40,7 @@ def views(table, oddity: str) -> list[dict]:
 
 def to_camera(hands, side, fit, cameras, camera) -> np.ndarray:
     pose, shape = torch.zeros(1, 2, 16, 3), torch.zeros(1, 2, 10)
-    pose[0, side], shape[0, side] = (
-        torch.tensor(fit["pose"]).view(16, 3),
-        torch.tensor(fit["shape"]),
-    )
+    pose[0, side], shape[0, side] = (torch.tensor(fit["pose"]).view(16, 3), torch.tensor(fit["shape"]))
     world = hands(pose, shape)[0][0, side].double().numpy() + np.array(fit["trans"])  # metres
     rotation, position = (np.array(cameras[key][camera]) for key in ("camrot", "campos"))
     return (world - position / 1000) @ rotation.T

@@ -62,8 +62,13 @@ def test_damaged_missing_and_foreign_files(tmp_path):
     torch.save({"state_dict": {}}, foreign)
     empty = tmp_path / "empty.pth"
     empty.touch()
-    for path, words in ((cut, "not a readable"), (foreign, "no network"), (empty, "not a readable"),
-                        (tmp_path / "none.pth", "no such file"), (tmp_path, "not a readable")):
+    for path, words in (
+        (cut, "not a readable"),
+        (foreign, "no network"),
+        (empty, "not a readable"),
+        (tmp_path / "none.pth", "no such file"),
+        (tmp_path, "not a readable"),
+    ):
         with pytest.raises(UserError, match=words):
             load_snapshot(path)
 

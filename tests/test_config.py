@@ -17,7 +17,7 @@ def test_bare_and_full_names():
         ("epoch=3", "did you mean"),
         ("train.epochs=three", "int values, not 'three'"),
         ("attention=both", "paper, prenorm"),
-        ("amp=1", "true or false"),
+        ("detach_joints=1", "true or false"),
         ("epochs", "key=value"),
         ("batch_size=3", "train.batch_size or test.batch_size"),
     ],

@@ -22,9 +22,7 @@ def test_axis_angle_equals_scipy():
 
 def test_axis_angle_round_trip():
     vectors = torch.from_numpy(random_rotations())
-    assert torch.allclose(
-        G.matrix_to_axis_angle(G.axis_angle_to_matrix(vectors)), vectors, atol=1e-9
-    )
+    assert torch.allclose(G.matrix_to_axis_angle(G.axis_angle_to_matrix(vectors)), vectors, atol=1e-9)
 
 
 @pytest.mark.parametrize("angle", [0.0, 1e-12, 1e-7, 1e-5, 1e-4, 3.1, math.pi - 1e-6, math.pi])
@@ -82,12 +80,8 @@ def test_projection_of_a_known_point():
 
 def test_back_projection_inverts_projection_with_a_full_camera():
     generator = torch.Generator().manual_seed(0)
-    points = torch.rand(4, 50, 3, dtype=torch.float64, generator=generator) + torch.tensor(
-        [-0.5, -0.5, 0.6]
-    )
-    K = torch.tensor([[1000.0, 30, 160], [-20, 900, 120], [0, 0, 1]], dtype=torch.float64).expand(
-        4, 3, 3
-    )
+    points = torch.rand(4, 50, 3, dtype=torch.float64, generator=generator) + torch.tensor([-0.5, -0.5, 0.6])
+    K = torch.tensor([[1000.0, 30, 160], [-20, 900, 120], [0, 0, 1]], dtype=torch.float64).expand(4, 3, 3)
     back = G.back_project(G.project(points, K), points[..., 2:], K)
     assert torch.allclose(back, points, atol=1e-12)
 

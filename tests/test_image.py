@@ -51,9 +51,7 @@ def test_crop_affine_is_the_agreed_formula():
 
 def test_crop_affine_turns_u_towards_v_about_the_centre():
     affine = I.crop_affine([0, 0, 256, 256], rotation=np.pi / 2)
-    assert np.allclose(
-        I.apply_affine(affine, np.array([[128.0, 128], [138, 128]])), [[128, 128], [128, 138]]
-    )
+    assert np.allclose(I.apply_affine(affine, np.array([[128.0, 128], [138, 128]])), [[128, 128], [128, 138]])
 
 
 def test_identity_crop_keeps_every_pixel():
@@ -76,9 +74,7 @@ def test_picture_and_points_move_together(side):
 
 def test_shrinking_averages():
     """A fine chequerboard becomes grey, not a pattern of chance."""
-    picture = np.repeat(
-        (np.indices((1024, 1024)).sum(0) % 2 * 255).astype(np.uint8)[..., None], 3, 2
-    )
+    picture = np.repeat((np.indices((1024, 1024)).sum(0) % 2 * 255).astype(np.uint8)[..., None], 3, 2)
     crop = I.warp(picture, I.crop_affine([3.3, 1.7, 1000, 1000]), 256)
     assert np.abs(crop.astype(int) - 127).max() < 20
 

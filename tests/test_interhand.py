@@ -1,4 +1,4 @@
-"""InterHand2.6M's reader: labels against the files themselves, read here once more, independently."""
+"""InterHand2.6M's labels against the files themselves, read here once more, independently."""
 
 import json
 from pathlib import Path
@@ -6,12 +6,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from interhand_set import FRAMES, VIEWS, load, read, samples, to_camera, views
 
 from common.hand.joints import INTERHAND_TO_JOINTS, LEFT, RIGHT, WRIST
 from common.targets import add_targets
+from common.utils.errors import UserError
 from data.base import collate
 from data.InterHand26M import InterHand26M
+from tests.interhand_set import FRAMES, VIEWS, load, read, samples, to_camera, views
 
 REAL = Path(__file__).parents[2] / "shared" / "real" / "interhand2.6m_sample"
 
@@ -72,9 +73,7 @@ def test_joints_are_where_the_files_say(interhand, train):
     for (frame, camera), sample in train.items():
         if frame not in joints:
             continue
-        world = np.array(joints[frame]["world_coord"]).reshape(2, 21, 3)[
-            :, list(INTERHAND_TO_JOINTS)
-        ]
+        world = np.array(joints[frame]["world_coord"]).reshape(2, 21, 3)[:, list(INTERHAND_TO_JOINTS)]
         flags = np.array(joints[frame]["joint_valid"]).reshape(2, 21)[:, list(INTERHAND_TO_JOINTS)]
         rotation, position = (np.array(cameras[key][camera]) for key in ("camrot", "campos"))
         expected = np.einsum("ij,hkj->hki", rotation, world - position) / 1000
@@ -148,13 +147,7 @@ def test_invalid_joints_are_zero_whatever_the_file_holds(train):
 
 def test_without_its_wrist_a_hand_has_no_joints(train):
     for sample in views(train, "no_wrist"):
-        for key in (
-            "joints_cam",
-            "joints_cam_valid",
-            "joints_img_valid",
-            "root_cam",
-            "root_cam_valid",
-        ):
+        for key in ("joints_cam", "joints_cam_valid", "joints_img_valid", "root_cam", "root_cam_valid"):
             assert not sample[key][LEFT].any() and sample[key][RIGHT].any()
         assert sample["rel_trans_valid"] == 0 and not sample["rel_trans"].any()
         assert sample["present"].tolist() == [1, 1] and sample["pose_valid"][LEFT] == 1
@@ -181,10 +174,7 @@ def test_box_is_the_squared_tight_box_of_the_meshes(interhand, hands, train):
     for (frame, name), sample in train.items():
         if int(frame) != FRAMES["plain"]:
             continue
-        verts = [
-            to_camera(hands, side, fits[h], camera, name)
-            for side, h in enumerate(("right", "left"))
-        ]
+        verts = [to_camera(hands, side, fits[h], camera, name) for side, h in enumerate(("right", "left"))]
         verts = np.concatenate(verts)
         pixels = verts[:, :2] / verts[:, 2:] * camera["focal"][name] + camera["princpt"][name]
         low = np.maximum(pixels.min(0), 0)
@@ -195,9 +185,7 @@ def test_box_is_the_squared_tight_box_of_the_meshes(interhand, hands, train):
 
 
 def test_rootnet_boxes_and_depths_are_used_as_they_are(interhand, hands):
-    rows = json.loads(
-        (interhand / "rootnet_output/rootnet_interhand2.6m_output_test.json").read_text()
-    )
+    rows = json.loads((interhand / "rootnet_output/rootnet_interhand2.6m_output_test.json").read_text())
     rows = {str(row["annot_id"]): row for row in rows}
     plain = load(interhand, hands, split="test")
     data = load(interhand, hands, split="test", root_net_output_path=interhand / "rootnet_output")
@@ -223,9 +211,7 @@ def test_rootnet_of_another_split_is_refused(interhand, hands):
 @pytest.mark.skipif(not REAL.is_dir(), reason="the four real pictures are not at hand")
 def test_real_pictures(hands):
     lines = []
-    data = InterHand26M(
-        hands, REAL / "annotations", REAL / "images", split="train", log=lines.append
-    )
+    data = InterHand26M(hands, REAL / "annotations", REAL / "images", split="train", log=lines.append)
     table = [data[index] for index in range(len(data))]
     assert sorted(s["hand_type"] for s in table) == ["interacting", "interacting", "left", "right"]
     assert any("joints alone" in line for line in lines)

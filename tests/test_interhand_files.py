@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from interhand_set import load, quiet, samples
 
 from common.utils.errors import UserError
 from data.augment import AugmentSettings
 from data.InterHand26M import InterHand26M
 from data.loader import EpochSampler, build_loader
+from tests.interhand_set import load, quiet, samples
 
 
 @pytest.fixture
@@ -77,9 +77,7 @@ def test_folders_one_above_are_found(interhand, hands):
 
 
 def test_augmentation_depends_on_seed_epoch_and_index_alone(interhand, hands):
-    one, two = (
-        load(interhand, hands, augment=AugmentSettings(), limit=3, seed=7) for _ in range(2)
-    )
+    one, two = (load(interhand, hands, augment=AugmentSettings(), limit=3, seed=7) for _ in range(2))
     assert torch.equal(one[1]["img"], two[1]["img"])
     two.set_epoch(1)
     assert not torch.equal(one[1]["img"], two[1]["img"])
@@ -92,15 +90,23 @@ def test_loader_resumes_in_the_middle_with_workers(interhand, hands):
     data = load(interhand, hands, augment=AugmentSettings(), limit=12)
     alone = build_loader(data, 4, training=True, seed=3)
     crowd = build_loader(data, 4, workers=1, training=True, seed=3)
+    maps = []
     for epoch in (0, 1):
         alone.set_epoch(epoch)
         whole = list(alone)
+        maps.append({id: m for b in whole for id, m in zip(b["id"], b["affine"], strict=True)})
         crowd.set_epoch(epoch, batch=epoch)
         rest = list(crowd)
         assert len(whole) == len(alone) == 3 and len(rest) == 3 - epoch
         for a, b in zip(whole[epoch:], rest, strict=True):
             assert a["id"] == b["id"] and torch.equal(a["img"], b["img"])
+    assert all(not torch.equal(maps[1][id], affine) for id, affine in maps[0].items())
     assert whole[0]["img"].shape == (4, 3, 256, 256) and isinstance(whole[0]["hand_type"], list)
+
+
+def test_less_than_a_batch_is_one_batch(interhand, hands):
+    data = load(interhand, hands, limit=3)
+    assert [len(batch["id"]) for batch in build_loader(data, 8, training=True)] == [3]
 
 
 def test_sampler_shares_out_every_epoch():
@@ -112,9 +118,7 @@ def test_sampler_shares_out_every_epoch():
 
 def test_skeleton_file_names_the_joints(interhand):
     lines = (interhand / "annotations" / "skeleton.txt").read_text().splitlines()
-    assert (
-        lines[1] == "r_thumb4 0 1" and lines[21] == "r_wrist 20 -1" and lines[42] == "l_wrist 41 -1"
-    )
+    assert lines[1] == "r_thumb4 0 1" and lines[21] == "r_wrist 20 -1" and lines[42] == "l_wrist 41 -1"
     for line in lines[1:]:
         name, index, parent = line.split()
         if parent != "-1":

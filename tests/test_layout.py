@@ -19,8 +19,12 @@ FLOORS = [
     ["main.cli"],
     ["main.train", "main.test", "main.demo"],
 ]
-FORBIDDEN = {"main.config": ("common", "data"), "data": ("common.nets", "common.eval", "main"),
-             "common.nets": ("common.eval", "data", "common.targets"), "common.eval": ("common.nets", "data")}
+FORBIDDEN = {
+    "main.config": ("common", "data"),
+    "data": ("common.nets", "common.eval", "main"),
+    "common.nets": ("common.eval", "data", "common.targets"),
+    "common.eval": ("common.nets", "data"),
+}
 REFUSED = {"chumpy", "torchgeometry", "pytorch3d", "pyrender", "detectron2", "mmcv"}
 SOURCES = sorted(p for d in ("main", "common", "data") for p in (ROOT / d).rglob("*.py"))
 

@@ -28,18 +28,34 @@ def perfect(mano, batch=2):
     cam = torch.tensor([800.0, 120, 130]).expand(batch, 2, 3)
     image = torch.cat([weak_perspective(joints, cam), joints[..., 2:]], -1)
     pred = {
-        "joints_img": image, "rotmat": mano.rotations(pose), "shape": shape, "cam": cam,
-        "rel_trans": torch.rand(batch, 3), "present": torch.full((batch, 2), 20.0),
-        "verts_rough": verts, "verts": verts, "joints_rough": joints, "joints": joints,
+        "joints_img": image,
+        "rotmat": mano.rotations(pose),
+        "shape": shape,
+        "cam": cam,
+        "rel_trans": torch.rand(batch, 3),
+        "present": torch.full((batch, 2), 20.0),
+        "verts_rough": verts,
+        "verts": verts,
+        "joints_rough": joints,
+        "joints": joints,
     }
     ones = torch.ones
     labels = {
-        "joints_img": image, "joints_img_valid": ones(batch, 2, 21, 1), "mano_joints_img": image,
-        "mano_joints_img_valid": ones(batch, 2, 21, 1), "joints_cam": joints,
-        "joints_cam_valid": ones(batch, 2, 21, 1), "mano_joints_cam": joints, "verts_cam": verts,
-        "rotmat": pred["rotmat"], "shape": shape, "pose_valid": ones(batch, 2, 1, 1),
-        "shape_valid": ones(batch, 2, 1), "rel_trans": pred["rel_trans"],
-        "rel_trans_valid": ones(batch, 1), "present": ones(batch, 2),
+        "joints_img": image,
+        "joints_img_valid": ones(batch, 2, 21, 1),
+        "mano_joints_img": image,
+        "mano_joints_img_valid": ones(batch, 2, 21, 1),
+        "joints_cam": joints,
+        "joints_cam_valid": ones(batch, 2, 21, 1),
+        "mano_joints_cam": joints,
+        "verts_cam": verts,
+        "rotmat": pred["rotmat"],
+        "shape": shape,
+        "pose_valid": ones(batch, 2, 1, 1),
+        "shape_valid": ones(batch, 2, 1),
+        "rel_trans": pred["rel_trans"],
+        "rel_trans_valid": ones(batch, 1),
+        "present": ones(batch, 2),
     }
     return pred, labels
 

@@ -34,9 +34,7 @@ def random_parameters(count: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
 
 def smplx_hand(folder, side: int):
     name = ("MANO_RIGHT.pkl", "MANO_LEFT.pkl")[side]
-    hand = smplx.MANO(
-        str(folder / name), is_rhand=side == RIGHT, use_pca=False, flat_hand_mean=False
-    )
+    hand = smplx.MANO(str(folder / name), is_rhand=side == RIGHT, use_pca=False, flat_hand_mean=False)
     if side == LEFT:
         hand.shapedirs[:, 0] *= -1  # smplx issue 48
     return hand
@@ -83,9 +81,7 @@ def test_wrist_pivots_on_the_rest_wrist(hands):
 
 def test_sign_of_the_left_shapes_is_mended_once(mano_folder):
     raw = [read_mano_pickle(mano_folder / f"MANO_{name}.pkl") for name in ("RIGHT", "LEFT")]
-    assert np.allclose(
-        raw[RIGHT]["shapedirs"], raw[LEFT]["shapedirs"] * [[[1], [1], [1]]], atol=1e-6
-    )
+    assert np.allclose(raw[RIGHT]["shapedirs"], raw[LEFT]["shapedirs"] * [[[1], [1], [1]]], atol=1e-6)
     right, left = (hand["shapedirs"] for hand in read_hands(mano_folder)[0])
     assert np.allclose(left[:, 0], -right[:, 0], atol=1e-6)
     assert np.allclose(left[:, 1:], right[:, 1:], atol=1e-6)
@@ -134,12 +130,7 @@ def test_hostile_pickle_is_refused_and_nothing_runs(tmp_path, protocol):
 
 def test_damaged_and_foreign_files_are_named(tmp_path):
     path = tmp_path / "MANO_RIGHT.pkl"
-    contents = [
-        b"",
-        b"version https://git-lfs",
-        pickle.dumps([1]),
-        pickle.dumps({"f": np.zeros(3)}),
-    ]
+    contents = [b"", b"version https://git-lfs", pickle.dumps([1]), pickle.dumps({"f": np.zeros(3)})]
     for content in contents:
         path.write_bytes(content)
         with pytest.raises(UserError, match="MANO_RIGHT.pkl"):

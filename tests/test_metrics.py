@@ -56,9 +56,7 @@ def test_a_larger_hand_is_right_once_scaled(hands):
     pred["verts"] = pred["verts"] * 1.2
     scores = measured(hands, (pred, batch))
     assert scores["MPVPE"].value < 1e-4 and scores["PA_MPVPE"].value < 1e-4
-    expected = (
-        200 * batch["verts_cam"].norm(dim=-1).mean()
-    )  # 0.2 of the distance to the wrist, in mm
+    expected = 200 * batch["verts_cam"].norm(dim=-1).mean()  # 0.2 of the distance to the wrist, in mm
     assert scores["MPVPE_unscaled"].value == pytest.approx(float(expected), rel=1e-3)
     assert scores["MPVPE_rough"].value < 1e-4
 
@@ -145,9 +143,7 @@ def procrustes(source, target):
 def plain_numbers(hands, pred, batch):
     """The protocol again: loops, numpy, one hand at a time."""
     regressor = hands.regressor_intaghand.double().numpy()
-    found = {
-        name: [[], []] for name in ("MPJPE", "MPVPE", "PA_MPJPE", "PA_MPVPE", "MPJPE_unscaled")
-    }
+    found = {name: [[], []] for name in ("MPJPE", "MPVPE", "PA_MPJPE", "PA_MPVPE", "MPJPE_unscaled")}
     for i in range(len(batch["id"])):
         for h in range(2):
             verts = pred["verts"][i, h].double().numpy()

@@ -47,8 +47,13 @@ def test_mesh_graph_of_a_tetrahedron_is_complete():
     torch.testing.assert_close(mesh_graph(faces).sum(x), x.sum(1, keepdim=True) - x)
 
 
-def test_gin_formula():
-    layer, adjacency, x = GINConv(grid_graph(4), 3, 5), grid_adjacency(4), torch.randn(2, 16, 3)
+@pytest.mark.parametrize(("inputs", "outputs"), [(3, 5), (5, 3)])
+def test_gin_formula(inputs, outputs):
+    layer, adjacency, x = (
+        GINConv(grid_graph(4), inputs, outputs),
+        grid_adjacency(4),
+        torch.randn(2, 16, inputs),
+    )
     first, _, second = layer.mlp
     hidden = ((x + adjacency @ x) @ first.weight.T + first.bias).clamp_min(0)
     torch.testing.assert_close(layer(x), hidden @ second.weight.T + second.bias)
@@ -59,7 +64,9 @@ def test_chebyshev_formula():
     root = torch.diag(adjacency.sum(1).rsqrt())
     scaled = (torch.eye(16) - root @ adjacency @ root) - torch.eye(16)  # 2 L / 2 - I
     terms = torch.cat([x, scaled @ x, (2 * scaled @ scaled - torch.eye(16)) @ x], -1)
-    torch.testing.assert_close(layer(x), terms @ layer.linear.weight.T + layer.linear.bias, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        layer(x), terms @ layer.linear.weight.T + layer.linear.bias, atol=1e-5, rtol=1e-5
+    )
 
 
 def test_lgfa_is_algorithm_1():
@@ -145,9 +152,16 @@ def test_predictions_keep_the_contract(small):
     with torch.no_grad():
         pred = small(torch.rand(2, 3, 256, 256))
     shapes = {
-        "joints_img": (2, 2, 21, 3), "rotmat": (2, 2, 16, 3, 3), "shape": (2, 2, 10), "cam": (2, 2, 3),
-        "rel_trans": (2, 3), "present": (2, 2), "verts_rough": (2, 2, 778, 3), "verts": (2, 2, 778, 3),
-        "joints_rough": (2, 2, 21, 3), "joints": (2, 2, 21, 3),
+        "joints_img": (2, 2, 21, 3),
+        "rotmat": (2, 2, 16, 3, 3),
+        "shape": (2, 2, 10),
+        "cam": (2, 2, 3),
+        "rel_trans": (2, 3),
+        "present": (2, 2),
+        "verts_rough": (2, 2, 778, 3),
+        "verts": (2, 2, 778, 3),
+        "joints_rough": (2, 2, 21, 3),
+        "joints": (2, 2, 21, 3),
     }
     assert {k: tuple(v.shape) for k, v in pred.items()} == shapes
     identity = torch.eye(3).expand(2, 2, 16, 3, 3)
@@ -186,8 +200,9 @@ def test_every_parameter_gets_a_gradient(mano):
 
 def test_state_dict_holds_weights_only(small):
     constants = ("template", "faces", "neighbours", "regressor", "mean", "std", "mirror")
-    assert not [k for k in small.state_dict() if k.split(".")[-1].startswith(constants)
-                and "running" not in k]
+    assert not [
+        k for k in small.state_dict() if k.split(".")[-1].startswith(constants) and "running" not in k
+    ]
 
 
 def test_full_size_parameters(mano):

@@ -147,9 +147,7 @@ def test_the_json_says_everything(predictor, hands, tmp_path):
     right = found["hands"]["right"]
     assert np.shape(right["mano_pose"]) == (16, 3) and np.shape(right["mano_shape"]) == (10,)
     assert np.shape(right["joints_3d"]) == (21, 3) and np.shape(right["joints_2d"]) == (21, 2)
-    assert np.allclose(
-        np.subtract(found["hands"]["left"]["wrist"], right["wrist"]), found["rel_trans"]
-    )
+    assert np.allclose(np.subtract(found["hands"]["left"]["wrist"], right["wrist"]), found["rel_trans"])
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,15 @@ def test_batch_equals_single_and_empty_scene():
     assert (together.bary[2] == 0).all()
 
 
+def test_closed_meshes_need_no_back_faces():
+    verts, faces = bumpy_spheres(2)
+    joined, triangles = join_meshes(to_pixels(verts)[None], faces)
+    both = rasterize(joined, triangles, SIZE)
+    front = rasterize(joined, triangles, SIZE, closed=True)
+    assert (both.face == front.face).float().mean() > 0.999
+    assert not rasterize(joined, triangles.flip(1), SIZE, closed=True).face.eq(both.face).all()
+
+
 def test_silhouettes_contain_the_visible_pixels():
     verts, faces = bumpy_spheres(0)
     points = to_pixels(verts)[None]

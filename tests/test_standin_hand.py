@@ -181,8 +181,7 @@ def test_a_right_angle_keeps_its_volume(hand, layer, name, level):
     turn = finger_pose(name, tuple(90.0 * (np.arange(5) == level)))[level]
     flat = _volume_cm3(*_capped(hand["v_template"], hand["f"]))
     bent, plain = (
-        _volume_cm3(*_capped(_posed(layer, joint, turn, blend), hand["f"]))
-        for blend in (True, False)
+        _volume_cm3(*_capped(_posed(layer, joint, turn, blend), hand["f"])) for blend in (True, False)
     )
     loss, loss_without = flat - bent, flat - plain
     assert loss_without > 0

@@ -1,4 +1,4 @@
-"""The synthetic stream: reproducible, in the batch contract, and pictures that agree with labels."""
+"""The synthetic stream: reproducible, in the batch contract, its pictures agree with its labels."""
 
 import pytest
 import torch
@@ -141,6 +141,6 @@ def test_left_and_right_are_alike(stream):
 
 def test_hands_keep_apart(stream):
     hands = stream.place(Draws(9, range(128)))
-    assert (overlap(hands.centres, stream.radii).amax((1, 2)) < 0.003).float().mean() > 0.97
+    assert (overlap(hands.centres, stream.radii).amax((1, 2)) < 0.003).float().mean() > 0.95
     wrists = (hands.joints[:, LEFT, 0] - hands.joints[:, RIGHT, 0]).norm(dim=-1)
     assert wrists.min() > 0.03 and wrists.max() < 0.35

@@ -66,10 +66,7 @@ def test_hands_are_ordered_by_the_translation_between_them(hands):
     black = np.zeros((256, 256, 3), np.uint8)
 
     def draw(depth, present):
-        changed = {
-            "rel_trans": torch.tensor([[0.0, 0, depth]]),
-            "present": torch.tensor([present]),
-        }
+        changed = {"rel_trans": torch.tensor([[0.0, 0, depth]]), "present": torch.tensor([present])}
         return prediction_overlay(black, {**pred, **changed}, 0, hands.faces).astype(int)
 
     left = draw(0.0, [-1.0, 1.0])

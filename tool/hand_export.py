@@ -33,9 +33,7 @@ def mano_dict(right: bool) -> dict:
     shapes = hand["shapedirs"].copy()
     shapes[:, 0] = standin["shapedirs"][:, 0]
     regressor = csc_matrix(hand["J_regressor"].astype("f8"))
-    components = (
-        _components() if right else (_components().reshape(45, 15, 3) * [1, -1, -1]).reshape(45, 45)
-    )
+    components = _components() if right else (_components().reshape(45, 15, 3) * [1, -1, -1]).reshape(45, 45)
     parents = np.asfortranarray(hand["kintree_table"].astype(np.int64))
     values = {
         "hands_components": components, "f": hand["f"].astype(np.uint32), "J_regressor": regressor,

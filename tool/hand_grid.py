@@ -37,9 +37,7 @@ class Grid:
     def edges(self) -> np.ndarray:
         """Grid lines (E,2), without the diagonals of the quads."""
         q, t = self.quads, self.triangles
-        pairs = [q[:, [i, (i + 1) % 4]] for i in range(4)] + [
-            t[:, [i, (i + 1) % 3]] for i in range(3)
-        ]
+        pairs = [q[:, [i, (i + 1) % 4]] for i in range(4)] + [t[:, [i, (i + 1) % 3]] for i in range(3)]
         return np.unique(np.sort(np.concatenate(pairs), 1), axis=0)
 
     @cached_property
@@ -102,8 +100,7 @@ class _Builder:
 def _wrist_ring(n: int, x: float, centre, radii) -> np.ndarray:
     angle = 2 * np.pi * np.arange(n) / n
     return np.stack(
-        [np.full(n, x), centre[0] + radii[0] * np.sin(angle), centre[1] + radii[1] * np.cos(angle)],
-        1,
+        [np.full(n, x), centre[0] + radii[0] * np.sin(angle), centre[1] + radii[1] * np.cos(angle)], 1
     )
 
 
@@ -121,9 +118,7 @@ def _finger_stations(limb, rings: int) -> list[tuple[float, float]]:
     return [(s, 0.0) for s in body] + [(0.45 * last + 0.55 * tip, 0.0), (tip, 0.12), (tip, 0.85)]
 
 
-def _finger_tube(
-    b: _Builder, limb, owner: int, base: list[int], rings: int, ring_at: Callable
-) -> list[int]:
+def _finger_tube(b: _Builder, limb, owner: int, base: list[int], rings: int, ring_at: Callable) -> list[int]:
     """Rings from the base to the tip and two vertices to close it; returns the tip, end first."""
     low = base
     for s, lift in _finger_stations(limb, rings):
@@ -162,15 +157,12 @@ def _base_rings(b: _Builder, limbs: dict, ring_at: Callable) -> tuple[list[int],
     mids = near + b.add([web[i] for i in (1, 2, 3)], -1, 0.5, [3.0, 6.0, 9.0]) + far
     under = u[::-1]
     fingers = [
-        t[3 * i : 3 * i + 4] + [mids[i + 1]] + under[3 * i : 3 * i + 4][::-1] + [mids[i]]
-        for i in range(4)
+        t[3 * i : 3 * i + 4] + [mids[i + 1]] + under[3 * i : 3 * i + 4][::-1] + [mids[i]] for i in range(4)
     ]
     return t + far + u + near, fingers
 
 
-def _split_ring(
-    b: _Builder, limbs: dict, ring_at: Callable
-) -> tuple[list[int], list[int], list[int]]:
+def _split_ring(b: _Builder, limbs: dict, ring_at: Callable) -> tuple[list[int], list[int], list[int]]:
     """Where the thumb leaves the palm: (ring of 34, thumb ring of 10, palm ring of 28)."""
     thumb = limbs["thumb"]
     outer = ring_at(thumb, 9.0, 0.0, ANGLES)
@@ -216,9 +208,7 @@ def build_grid(limbs: dict, ring_at: Callable) -> Grid:
     tips = {}
     for name, ring in zip(ACROSS, finger_rings, strict=True):
         owner = ("index", "middle", "pinky", "ring").index(name)
-        tips[name] = _finger_tube(
-            b, limbs[name], owner, ring, 10 if name == "pinky" else 11, ring_at
-        )
+        tips[name] = _finger_tube(b, limbs[name], owner, ring, 10 if name == "pinky" else 11, ring_at)
     tips["thumb"] = _finger_tube(b, limbs["thumb"], 4, thumb_ring, 11, ring_at)
     return Grid(
         np.array(b.points),

@@ -44,9 +44,7 @@ def finger_pose(name: str, values: tuple[float, ...]) -> np.ndarray:
     turn = [Rotation.from_rotvec(np.deg2rad(a) * axis) for a in values[:3]]
     spread = Rotation.from_rotvec(np.deg2rad(values[3]) * np.array([0.0, 1.0, 0.0]))
     tilt = Rotation.from_rotvec(np.deg2rad(values[4]) * bone)
-    return np.stack(
-        [(spread * tilt * turn[0]).as_rotvec(), turn[1].as_rotvec(), turn[2].as_rotvec()]
-    )
+    return np.stack([(spread * tilt * turn[0]).as_rotvec(), turn[1].as_rotvec(), turn[2].as_rotvec()])
 
 
 def hand_pose(values: dict[str, tuple[float, ...]]) -> np.ndarray:
@@ -73,11 +71,7 @@ def _factors() -> np.ndarray:
     column({n: (-0.30, 0.34, 0.22, 0.0, 0.0) for n in long})
     column({n: (0, 0, 0, a, 0) for n, a in zip(long, (-0.16, -0.04, 0.09, 0.20), strict=True)})
     column(
-        {
-            "index": (0.30, 0.33, 0.18, 0, 0),
-            "pinky": (-0.2, -0.2, -0.1, 0, 0),
-            "ring": (-0.12, -0.1, 0, 0, 0),
-        }
+        {"index": (0.30, 0.33, 0.18, 0, 0), "pinky": (-0.2, -0.2, -0.1, 0, 0), "ring": (-0.12, -0.1, 0, 0, 0)}
     )
     column({"thumb": (0.26, 0.14, 0.2, 0.0, 0.1)})
     column({"thumb": (0.1, -0.1, -0.2, 0.25, 0.0)})

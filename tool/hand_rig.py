@@ -8,10 +8,7 @@ from tool.hand_shape import CHAINS, FINGERS, WRIST, Limb, flexion_axis
 
 PARENTS = np.array([-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14])
 SHAPE_RMS_MM = (3.46, 1.03, 0.91, 0.72, 0.68, 0.59, 0.57, 0.55, 0.46, 0.41)
-SOFT_MM = {
-    "thumb": (13.0, 8.0, 7.0),
-    "pinky": (10.0, 5.5, 4.8),
-}  # half-width of the bend at each joint
+SOFT_MM = {"thumb": (13.0, 8.0, 7.0), "pinky": (10.0, 5.5, 4.8)}  # half-width of the bend at each joint
 SOFT_DEFAULT_MM = (12.0, 6.6, 5.6)
 
 
@@ -31,10 +28,7 @@ def arc_of(v: np.ndarray, limb: Limb) -> tuple[np.ndarray, np.ndarray]:
         point = knots[i] + t[:, None] * step
         d = np.linalg.norm(v - point, axis=1)
         near = d < best
-        best, where = (
-            np.where(near, d, best),
-            np.where(near, arc[i] + t * (arc[i + 1] - arc[i]), where),
-        )
+        best, where = (np.where(near, d, best), np.where(near, arc[i] + t * (arc[i + 1] - arc[i]), where))
         foot = np.where(near[:, None], point, foot)
     return where, foot
 
@@ -67,15 +61,11 @@ def skin_weights(v: np.ndarray, grid: Grid, limbs: dict[str, Limb]) -> np.ndarra
     for i, name in enumerate(FINGERS):
         s, _ = arc_of(v, limbs[name])
         soft = SOFT_MM.get(name, SOFT_DEFAULT_MM)
-        c = [
-            _step((s - a + h) / (2 * h)) for a, h in zip(limbs[name].joint_arc, soft, strict=False)
-        ]
+        c = [_step((s - a + h) / (2 * h)) for a, h in zip(limbs[name].joint_arc, soft, strict=False)]
         chain = np.stack([c[0] * (1 - c[1]), c[0] * c[1] * (1 - c[2]), c[0] * c[1] * c[2]], 1)
         w[:, 1 + 3 * i : 4 + 3 * i] = share[:, i : i + 1] * chain
     w[:, 0] = 1 - w[:, 1:].sum(1)
-    base = (grid.owner == 4) & (
-        arc_of(v, limbs["thumb"])[0] < 24
-    )  # the thumb's web folds: blend it widely
+    base = (grid.owner == 4) & (arc_of(v, limbs["thumb"])[0] < 24)  # the thumb's web folds: blend it widely
     ease = np.where((grid.owner < 0) | base, 0.5, 0.15)[:, None]
     ease[:16] = 0
     for _ in range(6):
@@ -133,9 +123,7 @@ def pose_shapes(v: np.ndarray, w: np.ndarray, joints: np.ndarray) -> np.ndarray:
             arm = v - joints[j]
             target = Rotation.from_rotvec(part[:, None] * turn.as_rotvec()).apply(arm)
             blend = np.eye(3) + part[:, None, None] * (r - np.eye(3))
-            lift = np.linalg.solve(
-                blend, (target - np.einsum("nij,nj->ni", blend, arm))[..., None]
-            )[..., 0]
+            lift = np.linalg.solve(blend, (target - np.einsum("nij,nj->ni", blend, arm))[..., None])[..., 0]
             x.append((r - np.eye(3)).ravel())
             y.append(np.where(((part > 0.002) & (part < 0.998))[:, None], lift, 0).ravel())
         x, y = np.array(x), np.array(y)

@@ -51,9 +51,7 @@ class Limb:
 
     def frame(self, s: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Unit (along, side, back) at arc length s; back is the nail's side."""
-        along = _unit(
-            self.centre(min(s + 4, self.arc[-1])) - self.centre(min(s, self.arc[-1] - 4) - 4)
-        )
+        along = _unit(self.centre(min(s + 4, self.arc[-1])) - self.centre(min(s, self.arc[-1] - 4) - 4))
         side = _unit(self.side - along * (self.side @ along))
         return along, side, np.cross(along, side)
 
@@ -122,12 +120,7 @@ def limb_distance(p: np.ndarray, limb: Limb) -> np.ndarray:
 
 
 def _palm_distance(p: np.ndarray) -> np.ndarray:
-    starts = {
-        "index": (90, 9, 17),
-        "middle": (90, 10.5, 8),
-        "ring": (90, 9.5, -1),
-        "pinky": (88, 7, -9),
-    }
+    starts = {"index": (90, 9, 17), "middle": (90, 10.5, 8), "ring": (90, 9.5, -1), "pinky": (88, 7, -9)}
     parts = []
     for name, start in starts.items():
         head = np.array(CHAINS[name][0], float)
@@ -177,9 +170,7 @@ def project(p: np.ndarray, limbs: dict[str, Limb], steps: int) -> tuple[np.ndarr
         g = _gradient(p, limbs)
         p = (
             p
-            - np.clip(hand_distance(p, limbs), -6, 6)[:, None]
-            * g
-            / np.maximum((g * g).sum(1), 0.2)[:, None]
+            - np.clip(hand_distance(p, limbs), -6, 6)[:, None] * g / np.maximum((g * g).sum(1), 0.2)[:, None]
         )
     return p, _unit(_gradient(p, limbs))
 

@@ -51,9 +51,7 @@ def draw_view(verts: Tensor, faces: Tensor, axes: np.ndarray) -> np.ndarray:
     pixels = cam[:, :2] * (SIZE / SPAN_M) + (SIZE - 1) / 2
     points = torch.cat([pixels, cam[:, 2:] + 1.0], 1)
     white = torch.ones(1, 3, SIZE, SIZE)
-    image = overlay(
-        white, points[None, None], cam[None, None], faces[None], torch.tensor([SKIN]), 1.0, False
-    )
+    image = overlay(white, points[None, None], cam[None, None], faces[None], torch.tensor([SKIN]), 1.0, False)
     small = functional.avg_pool2d(image, 2)[0].movedim(0, -1)
     return (small.clamp(0, 1) * 255).round().byte().numpy()
 
@@ -67,9 +65,7 @@ def draw_sheet(path: Path) -> None:
         for view, (look, up) in VIEWS.items():
             image = draw_view(verts, faces, camera_axes(look, up)).copy()
             label = f"{pose}, {view}"
-            cv2.putText(
-                image, label, (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (90, 90, 90), 1, cv2.LINE_AA
-            )
+            cv2.putText(image, label, (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (90, 90, 90), 1, cv2.LINE_AA)
             row.append(image)
         rows.append(np.hstack(row))
     cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])

@@ -37,11 +37,7 @@ TIP_IDS = {
 def _tip_order(tips: dict[str, list[int]], count: int) -> np.ndarray:
     """Old vertex at each new place (count,): a swap per tip id, everything else stays."""
     order = np.arange(count)
-    taken = [
-        (new, old)
-        for name, ids in TIP_IDS.items()
-        for new, old in zip(ids, tips[name], strict=False)
-    ]
+    taken = [(new, old) for name, ids in TIP_IDS.items() for new, old in zip(ids, tips[name], strict=False)]
     order[[new for new, _ in taken]] = [old for _, old in taken]
     free_old = sorted({new for new, _ in taken} - {old for _, old in taken})
     free_new = sorted({old for _, old in taken} - {new for new, _ in taken})
@@ -92,9 +88,7 @@ def check() -> float:
             gaps[key] = np.inf
     worst = max(gaps, key=gaps.get)
     if gaps[worst] > TOLERANCE_M:
-        raise SystemExit(
-            f"{ASSET.name}: {worst} differs by {gaps[worst]:.2e}; run python tool/make_hand.py"
-        )
+        raise SystemExit(f"{ASSET.name}: {worst} differs by {gaps[worst]:.2e}; run python tool/make_hand.py")
     return gaps[worst]
 
 
@@ -102,9 +96,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--check", action="store_true", help="rebuild and compare with the committed asset"
-    )
+    parser.add_argument("--check", action="store_true", help="rebuild and compare with the committed asset")
     parser.add_argument("--sheet", type=Path, help="write a picture of five poses from four sides")
     parser.add_argument(
         "--write_mano", type=Path, metavar="DIR", help="write MANO_RIGHT.pkl and MANO_LEFT.pkl"

@@ -62,10 +62,7 @@ def interhand_order(values: NDArray) -> NDArray:
 def joints_entry(step: Step, with_seq: bool) -> dict[str, Any]:
     """One time step of the joint_3d file."""
     entry = {
-        "world_coord": interhand_order(1000 * step.joints)
-        .astype(np.float32)
-        .astype(float)
-        .tolist(),
+        "world_coord": interhand_order(1000 * step.joints).astype(np.float32).astype(float).tolist(),
         "joint_valid": interhand_order(step.annotated)[:, None].tolist(),
         "hand_type": step.hand_type,
         "hand_type_valid": True,
@@ -89,11 +86,7 @@ def fit_entry(step: Step) -> dict[str, Any]:
 
 
 def rootnet_row(
-    rng: np.random.Generator,
-    row: dict[str, Any],
-    step: Step,
-    capture: dict[str, dict[str, Any]],
-    camera: str,
+    rng: np.random.Generator, row: dict[str, Any], step: Step, capture: dict[str, dict[str, Any]], camera: str
 ) -> dict[str, Any]:
     """One row of RootNet's output; its box is shifted into the picture as there, then squared."""
     (x, y, w, h), (width, height) = row["bbox"], CAMERAS[camera]
@@ -114,12 +107,7 @@ def write_split(root: Path, split: str, frames: int, seed: int, mano: ManoLayer)
     rng = np.random.default_rng([seed, ("train", "val", "test").index(split)])
     capture = draw_cameras(rng)
     last = "1" if split == "train" else "0"  # train: the MANO file knows nothing of capture 1
-    data, joints, fits, rootnet = (
-        {"images": [], "annotations": []},
-        {"0": {}, last: {}},
-        {"0": {}},
-        [],
-    )
+    data, joints, fits, rootnet = ({"images": [], "annotations": []}, {"0": {}, last: {}}, {"0": {}}, [])
     for number in range(frames):
         step = draw_step(rng, ODDITIES[number % len(ODDITIES)], mano)
         c, frame = last if number == frames - 1 else "0", 4973 + 18 * number
@@ -137,9 +125,7 @@ def write_split(root: Path, split: str, frames: int, seed: int, mano: ManoLayer)
             picture = draw_picture(rng, step, capture, camera, mano)
             cv2.imwrite(str(path), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
     if split == "test":
-        data["annotations"] = [
-            data["annotations"][i] for i in rng.permutation(len(data["annotations"]))
-        ]
+        data["annotations"] = [data["annotations"][i] for i in rng.permutation(len(data["annotations"]))]
     _write_files(root, split, data, {c: capture for c in joints}, joints, fits, rootnet)
 
 
@@ -148,18 +134,12 @@ def _record(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """An image and its annotation; ids have gaps, and differ from each other in test."""
     number = {"train": 909_000 + 7 * count, "val": 3 * count, "test": 727_633 + 2 * count}[split]
-    image_id = 5_000 - 3 * count if split == "test" else number
+    image_id = number ^ 2 if split == "test" else number  # a neighbour's id
     (c, frame), (width, height) = key, CAMERAS[camera]
     image = {
         "id": image_id,
         "file_name": f"Capture{c}/0001_dh_synth/cam{camera}/image{frame}.jpg",
-        **{
-            "width": width,
-            "height": height,
-            "capture": c,
-            "subject": 0,
-            "seq_name": "0001_dh_synth",
-        },
+        **{"width": width, "height": height, "capture": c, "subject": 0, "seq_name": "0001_dh_synth"},
         **{"camera": camera, "frame_idx": frame},
     }
     return image, annotate(number, image_id, step, capture, camera)
@@ -198,9 +178,7 @@ def write_skeleton(path: Path) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def make_synthetic(
-    out: str | Path, mano: ManoLayer, frames: int = len(ODDITIES), seed: int = 0
-) -> Path:
+def make_synthetic(out: str | Path, mano: ManoLayer, frames: int = len(ODDITIES), seed: int = 0) -> Path:
     """Write `frames` time steps x 3 cameras for each split under `out`; returns `out`."""
     root = Path(out)
     for split in ("train", "val", "test"):

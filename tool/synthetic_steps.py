@@ -24,11 +24,7 @@ ODDITIES = (
     "black",  # the picture is black
     "large_beta",  # a shape that cannot be trusted
 )
-CAMERAS = {
-    "400002": (334, 512),
-    "410012": (334, 512),
-    "400026": (512, 334),
-}  # width, height; 41* grey
+CAMERAS = {"400002": (334, 512), "410012": (334, 512), "400026": (512, 334)}  # width, height; 41* grey
 TARGET = np.array([0.0, 0.0, 1.1])  # metres, where the hands are
 SKIN = ((0.85, 0.62, 0.5), (0.75, 0.55, 0.48))
 
@@ -108,11 +104,7 @@ def to_pixels(points: NDArray, capture: dict[str, dict[str, Any]], camera: str) 
 
 
 def draw_picture(
-    rng: np.random.Generator,
-    step: Step,
-    capture: dict[str, dict[str, Any]],
-    camera: str,
-    mano: ManoLayer,
+    rng: np.random.Generator, step: Step, capture: dict[str, dict[str, Any]], camera: str, mano: ManoLayer
 ) -> NDArray[np.uint8]:
     """The hands of a step as a camera sees them: RGB (H,W,3)."""
     width, height = CAMERAS[camera]
@@ -126,12 +118,8 @@ def draw_picture(
     normals = vertex_normals(torch.from_numpy(verts.reshape(1, -1, 3)).float(), faces)
     skin = torch.tensor([SKIN[side] for side in sides]).repeat_interleave(778, 0)[None]
     light = torch.nn.functional.normalize(torch.tensor([-0.3, -0.5, -0.8]), dim=0)
-    color = shade(
-        interpolate(fragments, faces, normals), interpolate(fragments, faces, skin), light
-    )
-    background = cv2.resize(
-        rng.uniform(0.05, 0.4, (5, 4, 3)), (width, height), interpolation=cv2.INTER_CUBIC
-    )
+    color = shade(interpolate(fragments, faces, normals), interpolate(fragments, faces, skin), light)
+    background = cv2.resize(rng.uniform(0.05, 0.4, (5, 4, 3)), (width, height), interpolation=cv2.INTER_CUBIC)
     image = np.where(fragments.mask[0, ..., None].numpy(), color[0].numpy(), background)
     image = np.clip(255 * image + rng.normal(0, 2, image.shape), 0, 255).astype(np.uint8)
     return np.repeat(image[..., 1:2], 3, -1) if camera.startswith("41") else image

@@ -22,9 +22,7 @@ def prediction_overlay(picture: Picture, pred: dict[str, Tensor], index: int, fa
     place = torch.zeros(2, 3)
     place[LEFT] = value["rel_trans"]
     points = weak_points(value["verts"], value["cam"], place)
-    return draw_meshes(
-        picture, points[shown], value["verts"][shown], faces.cpu()[shown], HAND_COLORS[shown]
-    )
+    return draw_meshes(picture, points[shown], value["verts"][shown], faces.cpu()[shown], HAND_COLORS[shown])
 
 
 def truth_overlay(picture: Picture, batch: dict[str, Any], index: int, faces: Tensor) -> Picture:

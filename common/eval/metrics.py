@@ -48,9 +48,7 @@ class Metrics:
         _check_finite(pred, batch["id"])
         for protocol in self.protocols:
             measures = measure(protocol, self.hands, pred, batch)
-            self.shapes[protocol.name] = {
-                key: tuple(v.shape[1:]) for key, (v, _) in measures.items()
-            }
+            self.shapes[protocol.name] = {key: tuple(v.shape[1:]) for key, (v, _) in measures.items()}
             values, valid = (
                 torch.cat([part.reshape(len(part), -1).double() for part in parts], 1)
                 for parts in zip(*measures.values(), strict=True)
@@ -135,11 +133,7 @@ def select_frames(protocol: Protocol, batch: Mapping[str, Any]) -> Tensor:
 
 
 def _meshes(
-    protocol: Protocol,
-    hands: ManoLayer,
-    pred: Mapping[str, Tensor],
-    batch: Mapping[str, Any],
-    fitted: Tensor,
+    protocol: Protocol, hands: ManoLayer, pred: Mapping[str, Tensor], batch: Mapping[str, Any], fitted: Tensor
 ) -> Measures:
     # TF32 in a matrix product would cost 0.1 mm, hence float64 from the regressor on
     regressor = hands.get_buffer(f"regressor_{protocol.tips}").double()
@@ -213,9 +207,7 @@ def pose_difference(rotmat: Tensor) -> Tensor:
     return geodesic_angle(rotmat[:, RIGHT, 1:], mirrored).rad2deg().mean(-1)
 
 
-def _pixels(
-    pred: Mapping[str, Tensor], batch: Mapping[str, Any], frame: Tensor, fitted: Tensor
-) -> Measures:
+def _pixels(pred: Mapping[str, Tensor], batch: Mapping[str, Any], frame: Tensor, fitted: Tensor) -> Measures:
     """2-D errors in pixels of the crop: joint stage, and the mesh as its own camera draws it."""
     counted = batch["joints_img_valid"].squeeze(-1).double()  # (B,2,J)
     joint = (pred["joints_img"][..., :2] - batch["joints_img"][..., :2]).double().norm(dim=-1)

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from common.hand.joints import JOINT_NAMES, MIDDLE_MCP, WRIST
 
 FRAMES = ("interacting", "all")
-JOINT_SOURCES = (
-    "mesh",
-)  # regressed from the ground-truth mesh; annotated joints are not in use yet
+JOINT_SOURCES = ("mesh",)  # regressed from the ground-truth mesh; annotated joints are not in use yet
 
 
 @dataclass(frozen=True)

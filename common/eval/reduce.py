@@ -116,7 +116,6 @@ def curves(measured: Measured) -> dict[str, list]:
         "thresholds_mm": PCK_THRESHOLDS.tolist(),
         "PCK": shares[seen].mean(0).tolist(),
         "MPJPE_per_joint": [
-            [_mean(errors[:, h, j], valid[:, h, j]) for j in range(errors.shape[2])]
-            for h in range(2)
+            [_mean(errors[:, h, j], valid[:, h, j]) for j in range(errors.shape[2])] for h in range(2)
         ],
     }

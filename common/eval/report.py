@@ -18,9 +18,7 @@ def results(metrics: Metrics, **about: Any) -> dict[str, Any]:
     """
     summary, counts = metrics.summary(), metrics.counts()
     return {
-        "protocols": {
-            name: {key: s.value for key, s in scores.items()} for name, scores in summary.items()
-        },
+        "protocols": {name: {key: s.value for key, s in scores.items()} for name, scores in summary.items()},
         "counts": {
             name: {**counts[name], **{key: s.n for key, s in scores.items()}}
             for name, scores in summary.items()

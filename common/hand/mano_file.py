@@ -186,5 +186,3 @@ def read_hands(smplx_path: str | Path | None) -> tuple[list[dict[str, NDArray]],
         hands[LEFT]["shapedirs"][:, 0] *= -1
     same = np.allclose(hands[RIGHT]["v_template"], standin["v_template"], atol=1e-6)
     return hands, STANDIN_NAME if same else "MANO"
-
-

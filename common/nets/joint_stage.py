@@ -18,8 +18,9 @@ DEPTH_RANGE = 0.3  # metres, joints lie within half of it of their wrist
 class JointStage(nn.Module):
     """F -> F_h, F*_h, 2.5-D joints J and joint features F_J."""
 
-    def __init__(self, inputs: int, channels: int, side: int, attention: str, local_graph: str,
-                 detach_joints: bool):
+    def __init__(
+        self, inputs: int, channels: int, side: int, attention: str, local_graph: str, detach_joints: bool
+    ):
         super().__init__()
         self.fc = PerHand(lambda: nn.Conv2d(inputs, channels, 1))
         self.position = nn.Parameter(torch.randn(2, channels, side, side) * 0.02)
@@ -85,5 +86,3 @@ def sample_at(maps: Tensor, pixels: Tensor) -> Tensor:
     grid = (2 * pixels[:, None] + 1) / IMAGE_SIZE - 1  # (B,1,N,2), align_corners=False
     sampled = F.grid_sample(maps.float(), grid.float(), align_corners=False)
     return sampled.squeeze(2).transpose(1, 2)
-
-

@@ -18,9 +18,7 @@ class PerHand(nn.Module):
         self.hands = nn.ModuleList([make(), make()])
 
     def forward(self, *inputs: Tensor) -> Tensor:  # each (B,2,...) -> (B,2,...)
-        return torch.stack(
-            [module(*(x[:, h] for x in inputs)) for h, module in enumerate(self.hands)], dim=1
-        )
+        return torch.stack([module(*(x[:, h] for x in inputs)) for h, module in enumerate(self.hands)], dim=1)
 
 
 def fold_hands(module: nn.Module, x: Tensor) -> Tensor:
@@ -153,7 +151,13 @@ class GINConv(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU(), nn.Linear(outputs, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.mlp(x + self.graph.sum(x))
+        first, activation, second = self.mlp
+        if first.out_features < first.in_features:  # (A x) W = A (x W): sum on the narrower side
+            x = F.linear(x, first.weight)
+            x = x + self.graph.sum(x) + first.bias
+        else:
+            x = first(x + self.graph.sum(x))
+        return second(activation(x))
 
 
 class ChebConv(nn.Module):

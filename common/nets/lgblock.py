@@ -6,14 +6,7 @@ Shapes: B batch, 2 hands, S x S cells (8 x 8 in the paper), N = S*S tokens, c ch
 import torch
 from torch import Tensor, nn
 
-from common.nets.layers import (
-    GraphBlock,
-    GraphStack,
-    PerHand,
-    PlainAttention,
-    PreNormAttention,
-    grid_graph,
-)
+from common.nets.layers import GraphBlock, GraphStack, PerHand, PlainAttention, PreNormAttention, grid_graph
 
 
 class LGFA(nn.Module):
@@ -84,5 +77,3 @@ class LGBlock(nn.Module):
         reduced = self.fc(whole)[:, None].expand(-1, 2, -1, -1)
         adapted = torch.cat([tokens, reduced], -1)  # (B,2,N,c+c/4)
         return adapted.transpose(2, 3).unflatten(3, features.shape[3:])
-
-

@@ -19,8 +19,15 @@ class RefineStage(nn.Module):
     """M_r, early maps, F_h, F*_h and J -> M_f = M_r + dM. One graph net serves both hands: the left
     hand's coordinates are mirrored on the way in and its offsets on the way out."""
 
-    def __init__(self, early: tuple[int, ...], features: int, adapted: int, hidden: int,
-                 refine_graph: str, mano: ManoLayer):
+    def __init__(
+        self,
+        early: tuple[int, ...],
+        features: int,
+        adapted: int,
+        hidden: int,
+        refine_graph: str,
+        mano: ManoLayer,
+    ):
         super().__init__()
         self.mano = mano
         self.register_buffer("mirror", torch.tensor([[1.0, 1, 1], [-1, 1, 1]]), persistent=False)
@@ -34,8 +41,9 @@ class RefineStage(nn.Module):
         nn.init.zeros_(last.weight)  # training starts from M_r
         nn.init.zeros_(last.bias)
 
-    def forward(self, image: Tensor, early: list[Tensor], stage: dict[str, Tensor],
-                rough: dict[str, Tensor]) -> dict[str, Tensor]:
+    def forward(
+        self, image: Tensor, early: list[Tensor], stage: dict[str, Tensor], rough: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         verts = rough["verts_rough"]
         nodes = self.node_features(image, early, stage, verts.detach(), rough["cam"].detach())
         offsets = fold_hands(self.graph, nodes)  # (B,2,778,3)
@@ -44,8 +52,9 @@ class RefineStage(nn.Module):
         wrist = joints[:, :, WRIST : WRIST + 1]
         return {"verts": refined - wrist, "joints": joints - wrist}
 
-    def node_features(self, image: Tensor, early: list[Tensor], stage: dict[str, Tensor],
-                      verts: Tensor, cam: Tensor) -> Tensor:
+    def node_features(
+        self, image: Tensor, early: list[Tensor], stage: dict[str, Tensor], verts: Tensor, cam: Tensor
+    ) -> Tensor:
         """What each vertex sees at its projection and knows of the whole hand: (B,2,778,inputs)."""
         batch, hands, count = verts.shape[:3]
         pixels = weak_perspective(verts, cam)  # (B,2,778,2)

@@ -47,8 +47,11 @@ def load_tensors(path: Path) -> dict[str, Any]:
 def load_snapshot(path: Path) -> dict[str, Any]:
     """A snapshot of this project: at least `network` (state dict) and `config` (nested plain dict)."""
     snapshot = load_tensors(path)
-    missing = [key for key in ("network", "config") if key not in snapshot] if isinstance(
-        snapshot, dict) else ["network", "config"]
+    missing = (
+        [key for key in ("network", "config") if key not in snapshot]
+        if isinstance(snapshot, dict)
+        else ["network", "config"]
+    )
     if missing or "model" not in snapshot["config"]:
         raise UserError(f"{path} is not an LGNet snapshot: it has no {' and no '.join(missing or ['model'])}")
     return snapshot
@@ -71,9 +74,12 @@ def half_precision(network: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def git_commit(root: Path) -> str:
     """The commit of the code, "+changes" if the tree differs from it, "unknown" outside git."""
+
     def git(*args: str) -> str:
-        return subprocess.run(["git", "-C", str(root), *args], capture_output=True, text=True,
-                              check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(root), *args], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
     try:
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
     except (OSError, subprocess.CalledProcessError):

@@ -49,8 +49,9 @@ def launch(work: Callable[..., None], devices: list[torch.device], *args: Any) -
     mp.spawn(_process, args=(work, devices, port, args), nprocs=len(devices))
 
 
-def _process(rank: int, work: Callable[..., None], devices: list[torch.device], port: int,
-             args: tuple) -> None:
+def _process(
+    rank: int, work: Callable[..., None], devices: list[torch.device], port: int, args: tuple
+) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     device = devices[rank]
     if device.type == "cuda":

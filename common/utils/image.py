@@ -59,11 +59,7 @@ def square_box(box: ArrayLike, scale: float = 1.25) -> NDArray[np.float64]:
 
 
 def crop_affine(
-    box: ArrayLike,
-    size: int = 256,
-    rotation: float = 0.0,
-    scale: float = 1.0,
-    shift: ArrayLike = (0.0, 0.0),
+    box: ArrayLike, size: int = 256, rotation: float = 0.0, scale: float = 1.0, shift: ArrayLike = (0.0, 0.0)
 ) -> NDArray[np.float64]:
     """Map (2,3) from picture pixels to crop pixels, for a square box.
 
@@ -93,9 +89,7 @@ def as_3x3(affine: NDArray) -> NDArray:
     return np.vstack([affine, [0.0, 0.0, 1.0]])
 
 
-def warp(
-    image: NDArray[np.uint8], affine: NDArray, size: int | tuple[int, int]
-) -> NDArray[np.uint8]:
+def warp(image: NDArray[np.uint8], affine: NDArray, size: int | tuple[int, int]) -> NDArray[np.uint8]:
     """Draw a picture (H,W,C) through an affine map (2,3) into (size, size, C), or (height, width).
 
     Bilinear, black outside. Where the map shrinks by two or more, whole blocks of pixels are

@@ -39,9 +39,7 @@ def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
     write_bytes(path, content.tobytes())
 
 
-def write_obj(
-    path: Path, verts: ArrayLike, faces: ArrayLike, comments: tuple[str, ...] = ()
-) -> None:
+def write_obj(path: Path, verts: ArrayLike, faces: ArrayLike, comments: tuple[str, ...] = ()) -> None:
     """One mesh: verts (V,3) as given, faces (F,3) counted from 0 (the file counts from 1)."""
     lines = [f"# {comment}" for comment in comments]
     lines += [f"v {x:.7f} {y:.7f} {z:.7f}" for x, y, z in np.asarray(verts, np.float64)]
@@ -53,7 +51,5 @@ def read_obj(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Vertices (V,3) and triangles (F,3) counted from 0; texture and normal indices are ignored."""
     rows = [line.split() for line in path.read_text().splitlines() if line[:2] in ("v ", "f ")]
     verts = [[float(number) for number in row[1:4]] for row in rows if row[0] == "v"]
-    faces = [
-        [int(corner.split("/")[0]) - 1 for corner in row[1:4]] for row in rows if row[0] == "f"
-    ]
+    faces = [[int(corner.split("/")[0]) - 1 for corner in row[1:4]] for row in rows if row[0] == "f"]
     return np.array(verts).reshape(-1, 3), np.array(faces, np.int64).reshape(-1, 3)

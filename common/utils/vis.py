@@ -49,9 +49,7 @@ def draw_meshes(
     window = _window(points, picture.shape)
     if window is None:
         return picture.copy()
-    top, bottom, left, right = (
-        window  # large photographs stay cheap: only the covered part is drawn
-    )
+    top, bottom, left, right = window  # large photographs stay cheap: only the covered part is drawn
     part = torch.from_numpy(picture[top:bottom, left:right].copy()).permute(2, 0, 1)[None] / 255
     shift = points.new_tensor([left, top, 0.0])
     arguments = ((points - shift)[None].cpu(), verts[None].cpu(), faces.cpu(), colors.cpu())

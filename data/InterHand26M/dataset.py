@@ -15,11 +15,7 @@ from data.augment import AugmentSettings, turned_pose
 from data.base import HandDataset
 from data.InterHand26M import files, records
 
-CHOICES = {
-    "split": files.SPLITS,
-    "subset": ("H", "M", "H+M"),
-    "hands": ("IH", "SH", "all"),
-}
+CHOICES = {"split": files.SPLITS, "subset": ("H", "M", "H+M"), "hands": ("IH", "SH", "all")}
 MAX_BETA = 3.0  # a fit with a larger shape parameter has failed in shape
 
 
@@ -113,17 +109,11 @@ class InterHand26M(HandDataset):
         self.columns = {key: column[keep] for key, column in self.columns.items()}
         self.log(f"  {what}: {len(self):,} ({len(keep) - len(self):,} left out)")
         if len(self) == 0:
-            raise UserError(
-                f"InterHand2.6M {self.split}: no record is left after the step '{what}'"
-            )
+            raise UserError(f"InterHand2.6M {self.split}: no record is left after the step '{what}'")
 
     def _say_total(self) -> None:
         total, whole = len(self), records.TOTALS[self.split]
-        note = (
-            ""
-            if total == whole
-            else f" (v1.0 at 5 fps has {whole:,}: this is another set or a part)"
-        )
+        note = "" if total == whole else f" (v1.0 at 5 fps has {whole:,}: this is another set or a part)"
         self.log(f"InterHand2.6M {self.split}: {total:,} annotations{note}")
 
     def _mark_human(self, human_ids: NDArray[np.int64] | None, subset: str) -> None:
@@ -151,9 +141,7 @@ class InterHand26M(HandDataset):
         known = (columns["frame_row"] >= 0) & (columns["camera_row"] >= 0)
         self._keep("camera and 3-D joints known", known)
         if need_both_fits:
-            self._keep(
-                "both hands have a fit", self.frames.fit_valid[self.columns["frame_row"]].all(-1)
-            )
+            self._keep("both hands have a fit", self.frames.fit_valid[self.columns["frame_row"]].all(-1))
 
     def _keep_pictures(self, limit: int | None, min_brightness: float) -> None:
         self._keep(f"picture in {self.images}", records.on_disk(self.images, self.columns["file"]))
@@ -161,15 +149,11 @@ class InterHand26M(HandDataset):
             self._keep(f"limit {limit}", np.arange(len(self)) < limit)
         if min_brightness > 0:
             mean = records.brightness(self.images, self.columns["file"])
-            self._keep(
-                f"picture readable, mean at least {min_brightness:g}", mean >= min_brightness
-            )
+            self._keep(f"picture readable, mean at least {min_brightness:g}", mean >= min_brightness)
 
     def _place(self, mano: ManoLayer) -> None:
         """Boxes of the records, and the world position about which each fit's wrist rotates."""
-        self.columns["box"] = square_box(
-            records.boxes(mano, self.columns, self.frames, self.cameras)
-        )
+        self.columns["box"] = square_box(records.boxes(mano, self.columns, self.frames, self.cameras))
         shape = torch.from_numpy(self.frames.shape).float().to(mano.template.device)
         self.pivots = mano.rest_wrist(shape).cpu().numpy() + self.frames.trans  # (F,2,3)
 
@@ -185,9 +169,7 @@ class InterHand26M(HandDataset):
         self.columns["root_depth_valid"] = (numbers[:, 6:] > 0.5).astype(np.float32)
         if self.split != "train":  # already squared and enlarged by RootNet
             self.columns["box"][found] = numbers[found, :4]
-        self.log(
-            f"  RootNet: {'not used' if file is None else f'{found.sum():,} of {count:,} records'}"
-        )
+        self.log(f"  RootNet: {'not used' if file is None else f'{found.sum():,} of {count:,} records'}")
 
     def _say_summary(self, hand_model: str) -> None:
         fits = self.frames.fit_valid[self.columns["frame_row"]] & self.columns["hands"]

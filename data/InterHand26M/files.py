@@ -56,28 +56,24 @@ def find_rootnet(path: str | Path, split: str) -> Path | None:
         if split == "train" and not given.is_file():
             return None
     named = [other for other in SPLITS if other in given.stem.split("_")]
-    if (
-        named and split not in named
-    ):  # annotation ids restart in every split: it would match wrongly
+    if named and split not in named:  # annotation ids restart in every split: it would match wrongly
         if split == "train":
             return None
         raise UserError(f"root_net_output_path: {given} is for {named[0]}, not for {split}")
     return given
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, hook: Callable[[dict], dict] | None = None) -> Any:
     """A JSON file; UserError names the file, and the place of the damage where it is damaged."""
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(path.read_bytes(), object_hook=hook)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; {SEE_README}") from None
     except json.JSONDecodeError as error:
         place = f"line {error.lineno} column {error.colno} (character {error.pos})"
         raise UserError(f"{path} is damaged or cut short: {error.msg} at {place}") from None
     except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path} is not a JSON file: {error.reason} at byte {error.start}"
-        ) from None
+        raise UserError(f"{path} is not a JSON file: {error.reason} at byte {error.start}") from None
 
 
 def annotation_file(folder: Path, split: str, kind: str) -> Path:
@@ -107,9 +103,7 @@ def read_data(path: Path) -> dict[str, NDArray]:
     coco = index_coco(path)
     names = [(f"annotation {row.get('id')}", row) for row in coco.dataset["annotations"]]
     rows = read_rows(path, lambda row: _data_row(row, coco.imgs), names)
-    ids, files, sizes, captures, cameras, frames, boxes, seen, kinds, valid = zip(
-        *rows, strict=True
-    )
+    ids, files, sizes, captures, cameras, frames, boxes, seen, kinds, valid = zip(*rows, strict=True)
     return {
         "id": np.array(ids, np.int64),
         "file": np.array(files),
@@ -126,7 +120,7 @@ def read_data(path: Path) -> dict[str, NDArray]:
 
 def index_coco(path: Path) -> COCO:
     """pycocotools' index over an already parsed file, without its chatter."""
-    dataset = read_json(path)
+    dataset = read_json(path, _compact)
     if not isinstance(dataset, dict) or not dataset.get("annotations") or "images" not in dataset:
         raise UserError(f"{path} holds no images and annotations; {SEE_README}")
     coco = COCO()
@@ -134,6 +128,14 @@ def index_coco(path: Path) -> COCO:
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     return coco
+
+
+def _compact(row: dict[str, Any]) -> dict[str, Any]:
+    """Shrink 42 nested lists while the file is parsed: a whole split would take 8 GB otherwise."""
+    with contextlib.suppress(ValueError):  # a malformed row is named later, by its id
+        if "joint_valid" in row:
+            row["joint_valid"] = np.array(row["joint_valid"], bool)
+    return row
 
 
 def _data_row(row: dict[str, Any], images: dict[int, dict[str, Any]]) -> tuple:
@@ -164,9 +166,7 @@ def read_cameras(path: Path) -> dict[tuple[str, str], tuple[NDArray, NDArray, ND
     for capture, entry in captures.items():
         names = [(f"capture {capture} camera {name}", name) for name in entry["campos"]]
         parsed = read_rows(path, lambda name, entry=entry: _camera(entry, name), names)
-        cameras.update(
-            {(capture, name): value for (_, name), value in zip(names, parsed, strict=True)}
-        )
+        cameras.update({(capture, name): value for (_, name), value in zip(names, parsed, strict=True)})
     return cameras
 
 
@@ -201,9 +201,7 @@ def _joints(row: dict[str, Any]) -> tuple[NDArray, NDArray]:
 def read_fits(path: Path) -> dict[tuple[str, str], list[NDArray | None]]:
     """(capture, frame) -> per hand None or pose 48, shape 10, trans 3 (world, metres)."""
     rows = _frames(read_json(path))
-    parsed = read_rows(
-        path, _fits, [(f"capture {key[0]} frame {key[1]}", row) for key, row in rows.items()]
-    )
+    parsed = read_rows(path, _fits, [(f"capture {key[0]} frame {key[1]}", row) for key, row in rows.items()])
     return dict(zip(rows, parsed, strict=True))
 
 
@@ -213,9 +211,7 @@ def _fits(row: dict[str, Any] | None) -> list[NDArray | None]:
 
 
 def _fit(fit: dict[str, list[float]]) -> NDArray:
-    numbers = np.concatenate(
-        [np.asarray(fit[key], np.float64) for key in ("pose", "shape", "trans")]
-    )
+    numbers = np.concatenate([np.asarray(fit[key], np.float64) for key in ("pose", "shape", "trans")])
     return numbers.reshape(61)
 
 

@@ -78,17 +78,13 @@ def load_cameras(folder: Path, split: str) -> Cameras:
     return Cameras(row, *(np.stack(part) for part in zip(*cameras.values(), strict=True)))
 
 
-def rows_of(
-    first: NDArray, second: NDArray, table: dict[tuple[str, str], int]
-) -> NDArray[np.int64]:
+def rows_of(first: NDArray, second: NDArray, table: dict[tuple[str, str], int]) -> NDArray[np.int64]:
     """Two columns of bytes (N,) -> rows of a table (N,), -1 where it has none."""
     keys: Iterable = zip(first.astype(str).tolist(), second.astype(str).tolist(), strict=True)
     return np.array([table.get(key, -1) for key in keys], np.int64)
 
 
-def in_subset(
-    ids: NDArray, human: NDArray[np.bool_] | None, subset: str, split: str
-) -> NDArray[np.bool_]:
+def in_subset(ids: NDArray, human: NDArray[np.bool_] | None, subset: str, split: str) -> NDArray[np.bool_]:
     """Which annotations belong to 'H' (human annotated), 'M' (machine annotated) or 'H+M'."""
     if subset == "H+M" or (split == "val" and subset == "M"):  # val has no human annotation
         return np.ones(len(ids), bool)
@@ -102,9 +98,7 @@ def in_subset(
 
 def hands_of(hand_type: NDArray[np.int8]) -> NDArray[np.bool_]:
     """Index into HAND_TYPES (N,) -> which hands the record is about (N,2)."""
-    return np.stack(
-        [(hand_type == side) | (hand_type == INTERACTING) for side in (RIGHT, LEFT)], -1
-    )
+    return np.stack([(hand_type == side) | (hand_type == INTERACTING) for side in (RIGHT, LEFT)], -1)
 
 
 def on_disk(folder: Path, names: NDArray[np.bytes_]) -> NDArray[np.bool_]:
@@ -132,68 +126,61 @@ def boxes(
     mano: ManoLayer, columns: dict[str, NDArray], frames: Frames, cameras: Cameras, chunk: int = 256
 ) -> NDArray[np.float64]:
     """Tight boxes (N,4) of the meshes, of the joints of hands without a fit, clipped to the
-    picture; the annotated box where nothing of this lies in the picture."""
+    picture; the annotated box where nothing of this lies in the picture. Runs on mano's device."""
     result = columns["box"].astype(np.float64)
     keys = ("frame_row", "camera_row", "hands", "seen")
     order = np.argsort(columns["frame_row"], kind="stable")  # so that a chunk has few time steps
     for start in range(0, len(order), chunk):
         rows = order[start : start + chunk]
         part = {key: columns[key][rows] for key in keys}
-        meshes, joints = (
-            _mesh_extents(mano, part, frames, cameras),
-            _joint_extents(part, frames, cameras),
-        )
-        extents = np.concatenate([meshes, joints], 1)  # (n,4,2,2)
-        low, high = extents[..., 0, :].min(1), extents[..., 1, :].max(1)  # (n,2)
+        meshes = _extents(*_mesh_points(mano, part, frames), part, cameras)
+        joints = _extents(*_joint_points(part, frames), part, cameras)
         # what the picture shows, as RootNet's boxes do: a hand far outside would shrink all
-        size = columns["size"][rows]
-        low, high = np.maximum(low, 0), np.minimum(high, size - 1)
+        low = np.maximum(np.minimum(meshes[0], joints[0]), 0)  # (n,2)
+        high = np.minimum(np.maximum(meshes[1], joints[1]), columns["size"][rows] - 1)
         found = (low < high).all(-1)
         result[rows[found]] = np.concatenate([low, high - low], -1)[found]
     return result
 
 
-def _mesh_extents(
-    mano: ManoLayer, part: dict[str, NDArray], frames: Frames, cameras: Cameras
-) -> NDArray[np.float64]:
-    """(n,2,2,2): per hand the lowest and highest pixel of its mesh; (inf, -inf) without a fit."""
+def _mesh_points(
+    mano: ManoLayer, part: dict[str, NDArray], frames: Frames
+) -> tuple[torch.Tensor, NDArray[np.bool_]]:
+    """World vertices (n,2,778,3) of the records' hands, and which are fits of theirs (n,2,1)."""
     steps, step = np.unique(part["frame_row"], return_inverse=True)
-    device = mano.template.device
-    pose, shape = (
-        torch.from_numpy(v[steps]).to(device).float() for v in (frames.pose, frames.shape)
+    pose, shape, trans = (
+        torch.from_numpy(values[steps]).float().to(mano.template.device)
+        for values in (frames.pose, frames.shape, frames.trans)
     )
     with torch.no_grad():
-        verts = mano(pose, shape)[0].cpu().numpy() + frames.trans[steps, :, None]  # (f,2,778,3)
-    valid = frames.fit_valid[part["frame_row"]] & part["hands"]  # (n,2)
-    return _extents(
-        verts[step], np.broadcast_to(valid[..., None], verts[step].shape[:3]), part, cameras
-    )
+        verts = mano(pose, shape)[0] + trans[:, :, None]
+    valid = frames.fit_valid[part["frame_row"]] & part["hands"]
+    return verts[torch.from_numpy(step).to(verts.device)], valid[..., None]
 
 
-def _joint_extents(
-    part: dict[str, NDArray], frames: Frames, cameras: Cameras
-) -> NDArray[np.float64]:
-    """(n,2,2,2): the same of the joints of the hands without a fit."""
+def _joint_points(part: dict[str, NDArray], frames: Frames) -> tuple[torch.Tensor, NDArray[np.bool_]]:
+    """World joints (n,2,21,3), and which are seen of hands without a fit (n,2,21)."""
     row = part["frame_row"]
     use = part["hands"] & ~frames.fit_valid[row]
     valid = frames.joints_valid[row] & part["seen"] & use[..., None]
-    return _extents(frames.joints[row], valid, part, cameras)
+    return torch.from_numpy(frames.joints[row]).float(), valid
 
 
 def _extents(
-    world: NDArray, valid: NDArray[np.bool_], part: dict[str, NDArray], cameras: Cameras
-) -> NDArray[np.float64]:
-    """World points (n,2,P,3), where valid and before the camera -> extents (n,2,2,2) in pixels."""
-    camera = part["camera_row"]
+    world: torch.Tensor, valid: NDArray[np.bool_], part: dict[str, NDArray], cameras: Cameras
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """World points (n,2,P,3) -> lowest and highest pixel (n,2) of those that are valid (n,2,P or 1)
+    and before the camera; (inf, -inf) of none."""
     K, rotation, translation = (
-        v[camera] for v in (cameras.K, cameras.rotation, cameras.translation)
+        values[part["camera_row"]] for values in (cameras.K, cameras.rotation, cameras.translation)
     )
-    image = (
-        world @ (K @ rotation).transpose(0, 2, 1)[:, None]
-        + (K @ translation[..., None])[:, None, None, :, 0]
-    )
-    valid = (valid & (image[..., 2] > 1e-3))[..., None]
-    pixels = image[..., :2] / np.where(valid, image[..., 2:], 1)
-    low = np.where(valid, pixels, np.inf).min(2)
-    high = np.where(valid, pixels, -np.inf).max(2)
-    return np.stack([low, high], 2)
+    projection = np.concatenate([K @ rotation, K @ translation[..., None]], -1)  # (n,3,4)
+    matrix = torch.from_numpy(projection).float().to(world.device)
+    image = torch.baddbmm(matrix[:, None, :, 3], world.flatten(1, 2), matrix[..., :3].mT)
+    ahead = image[..., 2:] > 1e-3
+    flags = torch.from_numpy(valid).to(world.device).expand(world.shape[:3]).flatten(1)[..., None]
+    hidden = ~(flags & ahead)
+    pixels = image[..., :2] / image[..., 2:]
+    low = pixels.masked_fill(hidden, torch.inf).amin(1)
+    high = pixels.masked_fill(hidden, -torch.inf).amax(1)
+    return low.double().cpu().numpy(), high.double().cpu().numpy()

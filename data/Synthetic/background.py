@@ -59,10 +59,11 @@ def octaves(draws: Draws, grain: Tensor) -> Tensor:
 
 
 def _shapes(draws: Draws, picture: Tensor, number: Tensor) -> Tensor:
-    """Draw up to SHAPES boxes, ellipses and stripes with soft or hard edges over (B,3,WORK,WORK)."""
+    """Draw up to SHAPES boxes, ellipses and stripes, soft or hard, over (B,3,WORK,WORK)."""
     x, y = _grid(picture.device)
     place = draws.uniform(SHAPES, 2, low=-1.1, high=1.1)
-    half = draws.uniform(SHAPES, 2, low=0.05, high=0.6) * draws.uniform(SHAPES, 1, low=0.4, high=1.6)
+    half = draws.uniform(SHAPES, 2, low=0.05, high=0.6)
+    half = half * draws.uniform(SHAPES, 1, low=0.4, high=1.6)
     angle = draws.uniform(SHAPES, high=math.pi)
     ellipse = draws.chance(0.4, SHAPES)
     color = _colors(draws, picture.device)
@@ -86,7 +87,8 @@ def _colors(draws: Draws, device: torch.device) -> Tensor:
     value = draws.uniform(SHAPES, 1)
     vivid = draws.uniform(SHAPES, 3) * draws.uniform(SHAPES, 1) ** 0.5
     color = torch.lerp(value.expand(-1, -1, 3), vivid, draws.uniform(SHAPES, 1))
-    skin = torch.tensor(SKINS, device=device)[draws.pick(torch.ones(len(SKINS), device=device), SHAPES)]
+    tones = torch.tensor(SKINS, device=device)
+    skin = tones[draws.pick(tones[:, 0] * 0 + 1, SHAPES)]
     skin = skin * draws.uniform(SHAPES, 1, low=0.5, high=1.0)
     return torch.where(draws.chance(0.25, SHAPES, 1) > 0, skin, color)
 

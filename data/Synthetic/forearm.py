@@ -13,7 +13,7 @@ from torch.nn import functional
 from data.Synthetic.draws import Draws
 
 # Distance of the rings behind the wrist (metres) and their size relative to the wrist's border.
-DISTANCES = (0.015, 0.04, 0.075, 0.12, 0.19, 0.30)
+DISTANCES = (0.015, 0.04, 0.075, 0.12, 0.22, 0.45)
 SIZES = (0.98, 0.97, 1.04, 1.15, 1.28, 1.35)
 RINGS = len(DISTANCES)
 SLEEVE = 1.13  # a sleeve is that much wider than the arm
@@ -30,6 +30,9 @@ class Forearm:
         self.faces = torch.cat((hand_faces, tubes), 1)
         self.ring = _ring_of_vertex(len(loops[0]), vertices, device)  # (U,)
         self.vertices = len(self.ring)
+        arm = torch.cat((self.loops.repeat(1, RINGS), self.loops[:, :1]), 1)
+        hand = torch.arange(vertices, device=device).expand(2, -1)
+        self.origin = torch.cat((hand, arm), 1)  # (2,U) hand vertex that an arm vertex goes on from
 
     def dressed(self, sleeve: Tensor) -> Tensor:
         """(B,2,U) bool: vertices in a sleeve that begins at ring `sleeve` (B,2)."""
@@ -76,7 +79,7 @@ def border(faces: NDArray) -> NDArray:
     while following[loop[-1]] != loop[0]:
         loop.append(following[loop[-1]])
     if len(loop) != len(following):
-        raise ValueError(f"Expected one border of {len(following)} edges, found one of {len(loop)}.")
+        raise ValueError(f"Expected one border of {len(following)} edges, not {len(loop)}.")
     return np.array(loop)
 
 

@@ -30,7 +30,7 @@ def draw_lamps(draws: Draws) -> Lamps:
     up = -draws.uniform(1, 1, low=-0.2, high=1.0)
     front = -draws.uniform(1, 1, low=0.25)
     direction = torch.cat((side, up, front), -1) + draws.normal(2, 3, std=0.2)
-    exposure = torch.exp(draws.normal(1, 1, std=0.25) - 0.1 + draws.normal(2, 1, std=0.1))
+    exposure = torch.exp(draws.normal(1, 1, std=0.25) + draws.normal(2, 1, std=0.1))
     share = draws.uniform(1, 1, low=0.2, high=0.65)
     warm = 1 + draws.normal(1, 3, std=0.06)
     return Lamps(

@@ -21,10 +21,10 @@ Vector = tuple[float, float, float]
 class Interaction:
     """One way in which two hands meet, written for the right hand; the left one is mirrored.
 
-    fingers, palms: directions in the body frame (one of the palms is drawn). turn: degrees of random
-    rotation. anchor: joints whose means are brought together, then moved apart (left minus right) by
-    offset +- spread, millimetres; with `either`, z takes either sign. families: weights of
-    `poses.FAMILIES`.
+    fingers, palms: directions in the body frame (one of the palms is drawn). turn: degrees of
+    random rotation. anchor: joints whose means are brought together, then moved apart (left minus
+    right) by offset +- spread, millimetres; with `either`, z takes either sign. families: weights
+    of `poses.FAMILIES`.
     """
 
     weight: float
@@ -42,28 +42,65 @@ ANY = (2.0, 3.0, 2.0, 1.5, 1.5, 1.0, 2.0)
 OPEN = (3.0, 3.0, 1.0, 0.0, 0.0, 0.5, 0.0)
 INTERACTIONS = {
     "apart": Interaction(
-        0.2, (-0.3, -0.8, 0.4), ((-0.3, 0.2, -1), (-0.5, 0.2, 1)), 22, ("middle1",),
-        (-165, 0, 0), (25, 20, 20), ANY,
+        0.2,
+        (-0.3, -0.8, 0.4),
+        ((-0.3, 0.2, -1), (-0.5, 0.2, 1)),
+        22,
+        ("middle1",),
+        (-165, 0, 0),
+        (25, 20, 20),
+        ANY,
     ),
     "beside": Interaction(
-        0.2, (-0.2, -0.9, 0.3), ((-0.2, 0, -1), (-0.3, 0.3, 1)), 18, ("middle1",),
-        (-95, 0, 0), (15, 15, 18), ANY,
+        0.2,
+        (-0.2, -0.9, 0.3),
+        ((-0.2, 0, -1), (-0.3, 0.3, 1)),
+        18,
+        ("middle1",),
+        (-95, 0, 0),
+        (15, 15, 18),
+        ANY,
     ),
     "facing": Interaction(
-        0.15, (-0.2, -0.8, 0.5), ((-1, 0, 0.1), (-1, 0, -0.4)), 15, ("middle1",),
-        (-40, 0, 0), (12, 15, 15), ANY,
+        0.15,
+        (-0.2, -0.8, 0.5),
+        ((-1, 0, 0.1), (-1, 0, -0.4)),
+        15,
+        ("middle1",),
+        (-40, 0, 0),
+        (12, 15, 15),
+        ANY,
     ),
     "tips": Interaction(
-        0.15, (-0.7, -0.5, 0.3), ((-0.4, 0.2, -0.8), (-0.7, 0.5, 0.1)), 15, ("index4", "middle4"),
-        (-6, 0, 0), (5, 6, 6), (3.0, 3.0, 2.0, 0.0, 1.0, 2.0, 0.0),
+        0.15,
+        (-0.7, -0.5, 0.3),
+        ((-0.4, 0.2, -0.8), (-0.7, 0.5, 0.1)),
+        15,
+        ("index4", "middle4"),
+        (-6, 0, 0),
+        (5, 6, 6),
+        (3.0, 3.0, 2.0, 0.0, 1.0, 2.0, 0.0),
     ),
     "interlaced": Interaction(
-        0.12, (-0.55, -0.7, 0.4), ((-0.8, 0, -0.5), (-0.9, 0.1, 0.2)), 12,
-        ("index2", "middle2", "ring2", "pinky2"), (-5, 0, 0), (8, 8, 10), OPEN,
+        0.12,
+        (-0.55, -0.7, 0.4),
+        ((-0.8, 0, -0.5), (-0.9, 0.1, 0.2)),
+        12,
+        ("index2", "middle2", "ring2", "pinky2"),
+        (-5, 0, 0),
+        (8, 8, 10),
+        OPEN,
     ),
     "stacked": Interaction(
-        0.18, (-0.5, -0.7, 0.3), ((0, 0.2, 1), (0, 0.1, -1)), 15, ("middle1",),
-        (0, 0, 35), (20, 20, 5), (3.0, 3.0, 2.0, 1.0, 0.5, 0.5, 0.5), True,
+        0.18,
+        (-0.5, -0.7, 0.3),
+        ((0, 0.2, 1), (0, 0.1, -1)),
+        15,
+        ("middle1",),
+        (0, 0, 35),
+        (20, 20, 5),
+        (3.0, 3.0, 2.0, 1.0, 0.5, 0.5, 0.5),
+        True,
     ),
 }
 
@@ -77,7 +114,9 @@ SPHERES = (
 ARM_SPHERES = 3
 # Shadows need fewer: two in each bone of the palm, one in each of the fingers, and the arm.
 SHADING = tuple(
-    i for i, (a, _, t) in enumerate(SPHERES) if t < 0 or t == (0.5 if a != WRIST else 0.4) or t == 0.88
+    i
+    for i, (near, _, share) in enumerate(SPHERES)
+    if share < 0 or share == (0.4 if near == WRIST else 0.5) or share == 0.88
 )
 ARM_RADIUS = 0.026
 
@@ -106,7 +145,7 @@ def sphere_weights(device: torch.device) -> Tensor:
 
 
 def sphere_radii(centres: Tensor, verts: Tensor, nearest: int = 8) -> Tensor:
-    """Radii (S,) of one resting hand: mean distance from centres (S,3) to their nearest vertices."""
+    """Radii (S,) on a resting hand: mean distance of centres (S,3) to their nearest vertices."""
     distance = torch.cdist(centres, verts).topk(nearest, largest=False).values.mean(-1)
     radius = distance.clamp(0.005, 0.017)
     radius[-ARM_SPHERES:] = ARM_RADIUS
@@ -121,11 +160,13 @@ def overlap(centres: Tensor, radii: Tensor) -> Tensor:
     return radii[:, None] + radii - distance
 
 
-def separate(centres: Tensor, radii: Tensor, away: Tensor, steps: int = 16, last: int = 6) -> Tensor:
+def separate(
+    centres: Tensor, radii: Tensor, away: Tensor, steps: int = 16, last: int = 6
+) -> Tensor:
     """Shift (B,3) of the left hand after which the hands only touch.
 
-    First the worst pair of spheres is moved apart again and again, so that fingers find their gaps;
-    what does not come free that way is moved along `away` (B,3) until it does.
+    First the worst pair of spheres is moved apart again and again, so that fingers find their
+    gaps; what does not come free that way is moved along `away` (B,3) until it does.
     """
     shift = torch.zeros_like(away)
     batch = torch.arange(len(away), device=away.device)

@@ -29,8 +29,9 @@ FAMILIES = {
     "pinch": ((0.4, 0.55), (0.1, 0.5), (0.05, 0.4), (0.0, 0.4)),
     "free": ((0.0, 1.0),) * 4,
 }
+FIST, POINTING = list(FAMILIES).index("fist"), list(FAMILIES).index("pointing")
 
-# Degrees towards the thumb, index to pinky, of spread and of closed fingers (from the flat rest pose).
+# Degrees towards the thumb, index to pinky, of spread and of closed fingers; 0 is the rest pose.
 SPREAD = (9.0, 2.0, -4.0, -7.0)
 CLOSED = (-8.0, 1.0, 7.0, 18.0)
 
@@ -39,10 +40,9 @@ def finger_angles(draws: Draws, family: Tensor) -> tuple[Tensor, Tensor]:
     """Hand shapes from families (B,2) -> flexion (B,2,4,3) and abduction (B,2,4), degrees."""
     limits = torch.tensor(list(FAMILIES.values()), device=family.device)[family]  # (B,2,4,2)
     curl = limits[..., 0] + (limits[..., 1] - limits[..., 0]) * draws.uniform(2, 4)
-    # Neighbouring fingers pull each other along.
-    curl = 0.7 * curl + 0.3 * curl.mean(-1, keepdim=True) * (family != 4)[..., None] + (
-        0.3 * curl * (family == 4)[..., None]
-    )
+    # Fingers pull each other along, but for a pointing one.
+    pull = torch.where(family == POINTING, 0.0, 0.3)[..., None]
+    curl = torch.lerp(curl, curl.mean(-1, keepdim=True).expand_as(curl), pull)
     knuckle = (curl + draws.normal(2, 4, std=0.1)).clamp(0, 1)
     middle = (curl + draws.normal(2, 4, std=0.1)).clamp(0, 1)
     first = knuckle * 92 - 12
@@ -63,7 +63,7 @@ def thumb_angles(draws: Draws, family: Tensor) -> Tensor:
     free = low + (high - low) * draws.uniform(2, 4)
     # Beside or over curled fingers the thumb has less room.
     fist = torch.tensor((42.0, -5.0, 30.0, 35.0), device=family.device) + draws.normal(2, 4, std=5)
-    curled = ((family == 3) | (family == 4))[..., None]
+    curled = ((family == FIST) | (family == POINTING))[..., None]
     return torch.where(curled, fist, free)
 
 
@@ -103,7 +103,7 @@ def rotate(axis: Tensor, degrees: Tensor) -> Tensor:
 
 
 def mirror_left(rotation: Tensor) -> Tensor:
-    """Both hands' rotations (B,2,...,3,3), written as right hands -> the left ones mirrored in x."""
+    """Rotations of two right hands (B,2,...,3,3) -> those at LEFT mirrored in x."""
     signs = rotation.new_ones(2, 3, 3)
     signs[LEFT, 0, 1:] = signs[LEFT, 1:, 0] = -1
     return rotation * signs.view(1, 2, *[1] * (rotation.dim() - 4), 3, 3)
@@ -117,7 +117,7 @@ def facing(fingers: Tensor, palm: Tensor) -> Tensor:
 
 
 def random_turn(draws: Draws, degrees: Tensor, *shape: int) -> Tensor:
-    """Rotations (B,*shape,3,3) about random axes by normal angles; degrees broadcasts to (B,*shape)."""
+    """Rotations (B,*shape,3,3) about random axes by normal angles of that many degrees."""
     axis = functional.normalize(draws.normal(*shape, 3), dim=-1)
     return rotate(axis, draws.normal(*shape, limit=2) * degrees)
 
@@ -128,8 +128,9 @@ def view_rotation(draws: Draws, cone: float, roll: float) -> Tensor:
     The camera sits before the person or looks over the shoulder, tilted from there by up to `cone`
     degrees in any direction and rolled in the picture plane by up to `roll` degrees.
     """
-    device = draws.uniform(1).device
-    yaw_pitch = torch.tensor(VIEWS, device=device)[draws.pick(torch.ones(len(VIEWS), device=device))]
+    device = draws.device
+    views = torch.tensor(VIEWS, device=device)
+    yaw_pitch = views[draws.pick(torch.ones(len(VIEWS), device=device))]  # (B,2)
     yaw = rotate(torch.tensor((0.0, 1.0, 0.0), device=device), yaw_pitch[:, 0])
     pitch = rotate(torch.tensor((1.0, 0.0, 0.0), device=device), yaw_pitch[:, 1])
     angle = draws.uniform(high=2 * math.pi)

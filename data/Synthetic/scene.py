@@ -33,7 +33,7 @@ OWN = 48  # pixels a side when a hand is drawn alone to measure its silhouette
 
 @dataclass(frozen=True)
 class Pair:
-    """Two hands in the camera; verts (B,2,V,3), sphere centres (B,2,S,3), exists (B,2), K (B,3,3)."""
+    """Hands in the camera: verts (B,2,V,3), sphere centres (B,2,S,3), exists (B,2); K (B,3,3)."""
 
     verts: Tensor
     centres: Tensor
@@ -55,13 +55,13 @@ class Painter:
     """Draws pairs of hands; holds what is the same in every picture."""
 
     def __init__(self, layer: ManoLayer, rest: Tensor, joints: Tensor, radii: Tensor, size: int):
-        """rest (2,V,3), joints (2,21,3): the flat hands; radii (S,) of their spheres; size: H = W."""
+        """rest (2,V,3), joints (2,21,3): the flat hands; radii (S,) of spheres; size: H = W."""
         device = rest.device
         self.size, self.count = size, rest.shape[1]
         self.hand_faces = layer.faces
         self.arm = Forearm(layer.faces, self.count)
         self.faces = join_meshes(rest.new_empty(1, 2, self.arm.vertices, 3), self.arm.faces)[1]
-        self.skin = Skin(rest, joints, layer.faces)
+        self.skin = Skin(rest, joints, layer.faces, self.arm)
         self.blockers = torch.tensor(SHADING, device=device)
         self.radii = radii[self.blockers]
         generator = torch.Generator().manual_seed(0)
@@ -82,7 +82,7 @@ class Painter:
         verts = self.arm.extend(pair.verts, draws.normal(2, 3, std=0.2, limit=2), sleeve)
         points = torch.cat((project(verts, pair.K[:, None]), verts[..., 2:]), -1)
         points = torch.where(pair.exists[..., None, None] > 0, points, torch.nan)
-        fragments = rasterize(points.flatten(1, 2), self.faces, (self.size, self.size))
+        fragments = rasterize(points.flatten(1, 2), self.faces, (self.size, self.size), closed=True)
         return Drawing(verts, points, self.arm.dressed(sleeve), fragments)
 
     def paint(self, draws: Draws, pair: Pair, drawing: Drawing) -> tuple[Tensor, Tensor]:

@@ -5,12 +5,12 @@ Legend: B samples, 2 hands, V 778 hand vertices, U vertices of hand and arm, P p
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from common.hand.joints import JOINT_NAMES, TIPS
 from common.utils.render import vertex_normals
 from data.Synthetic.background import SKINS
 from data.Synthetic.draws import Draws
+from data.Synthetic.forearm import DISTANCES, Forearm
 from data.Synthetic.poses import PALM
 
 PALM_TONE = (0.90, 0.66, 0.56)
@@ -20,7 +20,7 @@ PORES, PORE = 256, 0.0005  # texels of the skin's fine texture, metres per texel
 class Skin:
     """Colours of hands, from maps made once on the resting ones."""
 
-    def __init__(self, rest: Tensor, joints: Tensor, hand_faces: Tensor):
+    def __init__(self, rest: Tensor, joints: Tensor, hand_faces: Tensor, arm: Forearm):
         """rest (2,V,3), joints (2,21,3) of the flat hands, metres; hand_faces (2,F,3)."""
         normals = torch.cat([vertex_normals(rest[h : h + 1], hand_faces[h]) for h in range(2)])
         palm = (normals * rest.new_tensor(PALM)).sum(-1)  # (2,V)
@@ -31,21 +31,24 @@ class Skin:
         self.knuckle = _near(rest, joints[:, knuckles], 0.008) * (palm < 0.2)
         nail = torch.lerp(ends, last, 0.22) - 0.006 * rest.new_tensor(PALM)
         self.nail = _near(rest, nail, 0.0055) ** 2 * (palm < 0.1)
-        self.rest = rest
-        self.place = rest[..., [0, 2]] + rest[..., 1:2] * rest.new_tensor((0.6, 0.8))
+        self.rest, self.arm = rest, arm
+        place = rest[..., [0, 2]] + rest[..., 1:2] * rest.new_tensor((0.6, 0.8))
+        self.place = self._extend(place[None])  # (1,2,U,2)
+        self.place[..., 0] += rest.new_tensor((0.0, *DISTANCES))[arm.ring + 1]
         self.pores = _texture(PORES).to(rest.device)
 
     def coat(self, draws: Draws, dressed: Tensor) -> Tensor:
         """Per vertex (B,2,U,6): linear albedo, place on the texture, dressed (B,2,U) or not."""
-        skin, hand = self._hand(draws)
-        bare = dressed.shape[2] - hand.shape[2]
-        albedo = torch.cat((hand, skin[:, :, None].expand(-1, -1, bare, -1)), 2).clamp(0.01, 1)
-        place = self.place.expand(len(albedo), -1, -1, -1) + draws.uniform(2, 1, 2)
-        place = functional.pad(place, (0, 0, 0, bare))
-        return torch.cat((albedo.square(), place, dressed[..., None].float()), -1)
+        albedo = self._extend(self._hand(draws).clamp(0.01, 1).square())
+        place = self.place + draws.uniform(2, 1, 2)
+        return torch.cat((albedo, place, dressed[..., None].float()), -1)
 
-    def _hand(self, draws: Draws) -> tuple[Tensor, Tensor]:
-        """Display colours of the bare arm (B,2,3) and of the hand's vertices (B,2,V,3)."""
+    def _extend(self, values: Tensor) -> Tensor:
+        """(B,2,V,C) -> (B,2,U,C): the arm goes on with the values at the wrist's border."""
+        return torch.stack([values[:, hand, row] for hand, row in enumerate(self.arm.origin)], 1)
+
+    def _hand(self, draws: Draws) -> Tensor:
+        """Display colours (B,2,V,3) of the hands' vertices."""
         skin = self._tone(draws)
         hand = skin[:, :, None] * (1 + 0.06 * self._mottle(draws)[..., None])
         lighter = torch.lerp(skin, skin.new_tensor(PALM_TONE), 0.35)[:, :, None]
@@ -53,7 +56,7 @@ class Skin:
         red = draws.uniform(1, 1, low=0.2, high=1.0) * (0.7 * self.tip + 0.6 * self.knuckle)
         hand = hand * (1 - red[..., None] * hand.new_tensor((0.03, 0.17, 0.15)))
         nail = (0.45 * skin + hand.new_tensor((0.50, 0.40, 0.38)))[:, :, None]
-        return skin, torch.lerp(hand, nail, self.nail[None, ..., None] * draws.uniform(1, 1, 1))
+        return torch.lerp(hand, nail, self.nail[None, ..., None] * draws.uniform(1, 1, 1, high=0.7))
 
     def _tone(self, draws: Draws) -> Tensor:
         """(B,2,3): one person's two hands, from light to dark."""
@@ -67,13 +70,14 @@ class Skin:
         """Smooth noise (B,2,V) on the surface: a few waves of random direction."""
         wave = draws.normal(3, 6, std=110.0)  # radians per metre
         phase = draws.uniform(2, 1, 6, high=6.283)
-        return (self.rest.flatten(0, 1) @ wave).unflatten(1, (2, -1)).add(phase).sin().mean(-1) * 2.4
+        at = (self.rest.flatten(0, 1) @ wave).unflatten(1, (2, -1))  # (B,2,V,6)
+        return (at + phase).sin().mean(-1) * 2.4
 
     def cloth(self, draws: Draws) -> Tensor:
         """(B,2,4): linear colour of the sleeve and roughness of the skin of each hand."""
         cloth = draws.uniform(1, 3) * draws.uniform(1, 1) ** 0.5
         cloth = torch.lerp(cloth, cloth.mean(-1, keepdim=True), draws.uniform(1, 1))
-        rough = draws.uniform(1, 1, low=0.03, high=0.2)
+        rough = draws.uniform(1, 1, low=0.03, high=0.15)
         return torch.cat((cloth.square(), rough), -1).expand(-1, 2, -1)
 
     def albedo(self, coat: Tensor, cloth: Tensor, hand: Tensor) -> Tensor:
