@@ -149,12 +149,6 @@ def test_normals_shading_and_overlay():
     assert torch.equal(drawn.movedim(1, -1)[~whole], images.movedim(1, -1)[~whole])
     assert (drawn.movedim(1, -1)[whole][:, 1] == 0).all()
     only = overlay(
-        images,
-        to_pixels(verts)[None],
-        verts[None],
-        faces,
-        colors,
-        1.0,
-        valid=torch.tensor([[1.0, 0]]),
+        images, to_pixels(verts)[None], verts[None], faces, colors, 1.0, valid=torch.tensor([[1.0, 0]])
     )
     assert (only != drawn).any()

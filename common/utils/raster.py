@@ -35,11 +35,7 @@ class Fragments:
 
 
 def rasterize(
-    points: Tensor,
-    faces: Tensor,
-    size: tuple[int, int],
-    perspective: bool = True,
-    closed: bool = False,
+    points: Tensor, faces: Tensor, size: tuple[int, int], perspective: bool = True, closed: bool = False
 ) -> Fragments:
     """Find the nearest face of every pixel: of those that contain the pixel's centre.
 
@@ -55,11 +51,7 @@ def rasterize(
 
 @torch.no_grad()
 def nearest_face(
-    points: Tensor,
-    faces: Tensor,
-    size: tuple[int, int],
-    perspective: bool = True,
-    closed: bool = False,
+    points: Tensor, faces: Tensor, size: tuple[int, int], perspective: bool = True, closed: bool = False
 ) -> Tensor:
     """Only the face (B,H,W) of `rasterize`, or -1. A faster kernel would go here."""
     corners = gather_corners(points.float(), faces)  # (B,F,3,3)
@@ -75,9 +67,7 @@ def gather_corners(values: Tensor, faces: Tensor) -> Tensor:
     return values[batch, faces]
 
 
-def _nearest_face(
-    corners: Tensor, drawn: Tensor, size: tuple[int, int], perspective: bool
-) -> Tensor:
+def _nearest_face(corners: Tensor, drawn: Tensor, size: tuple[int, int], perspective: bool) -> Tensor:
     """Corners (B,F,3,3) of faces, drawn (BF,) or not -> (B,H,W) index of the nearest or -1."""
     batch, count = corners.shape[:2]
     height, width = size
@@ -96,9 +86,7 @@ def _nearest_face(
     return face.view(batch, height, width)
 
 
-def _rows(
-    corners: Tensor, drawn: Tensor, size: tuple[int, int]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _rows(corners: Tensor, drawn: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Rows that triangles cross: face (R,), v (R,), first column (R,), columns covered (R,).
 
     Edges always run from their upper to their lower end, so that two faces that share an edge

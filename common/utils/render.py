@@ -69,9 +69,7 @@ def visible_masks(face: Tensor, faces_per_mesh: int, meshes: int) -> Tensor:
     return owner[:, None] == torch.arange(meshes, device=owner.device)[:, None, None]
 
 
-def silhouettes(
-    points: Tensor, faces: Tensor, size: tuple[int, int], perspective: bool = True
-) -> Tensor:
+def silhouettes(points: Tensor, faces: Tensor, size: tuple[int, int], perspective: bool = True) -> Tensor:
     """Mask (B,M,H,W) bool of each mesh drawn alone; points (B,M,V,3) u, v, depth; faces (M,F,3)."""
     batch, meshes = points.shape[:2]
     face = nearest_face(points.flatten(0, 1), faces.repeat(batch, 1, 1), size, perspective)

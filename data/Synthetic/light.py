@@ -61,9 +61,7 @@ def shine(values: Tensor, albedo: Tensor, lamps: Lamps, hand: Tensor) -> Tensor:
     return (linear / (0.75 + 0.5 * linear)).clamp(0, 1).sqrt()
 
 
-def occlusion(
-    verts: Tensor, normals: Tensor, centres: Tensor, radii: Tensor, light: Tensor
-) -> Tensor:
+def occlusion(verts: Tensor, normals: Tensor, centres: Tensor, radii: Tensor, light: Tensor) -> Tensor:
     """Share of sky and of lamp that vertices see past the spheres of both hands: (B,2,U,2).
 
     verts, normals (B,2,U,3); light (B,2,3), the direction to each hand's lamp; centres (B,2S,3);

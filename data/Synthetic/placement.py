@@ -154,15 +154,11 @@ def sphere_radii(centres: Tensor, verts: Tensor, nearest: int = 8) -> Tensor:
 
 def overlap(centres: Tensor, radii: Tensor) -> Tensor:
     """(B,S,S) how deep each right sphere sits in each left one; centres (B,2,S,3), radii (S,)."""
-    distance = torch.cdist(
-        centres[:, RIGHT], centres[:, LEFT], compute_mode="donot_use_mm_for_euclid_dist"
-    )
+    distance = torch.cdist(centres[:, RIGHT], centres[:, LEFT], compute_mode="donot_use_mm_for_euclid_dist")
     return radii[:, None] + radii - distance
 
 
-def separate(
-    centres: Tensor, radii: Tensor, away: Tensor, steps: int = 16, last: int = 6
-) -> Tensor:
+def separate(centres: Tensor, radii: Tensor, away: Tensor, steps: int = 16, last: int = 6) -> Tensor:
     """Shift (B,3) of the left hand after which the hands only touch.
 
     First the worst pair of spheres is moved apart again and again, so that fingers find their
