@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from common.hand.mano import ManoLayer
-from common.nets.losses import Criterion
+from common.nets.losses import Criterion, masked_mean
 from common.targets import add_targets, to_device
 from common.utils.checkpoint import save_atomic, snapshot_path
 from common.utils.dist import rank, world_size
@@ -115,7 +116,8 @@ class Trainer:
         self.require_finite(values, float(norm), batch["id"])
         self.optimizer.step()
         self.schedule.step()
-        return pred, {"total": sum(self.criterion.weights[k] * v for k, v in values.items()), **values}
+        total = sum(self.criterion.weights[name] * value for name, value in values.items())
+        return pred, {"total": total, **values, "MPVPE_mm": vertex_error(pred, batch)}
 
     def require_finite(self, terms: dict[str, float], norm: float, ids: list[str]) -> None:
         """Stop before the optimizer moves on a loss or gradient that is not a number."""
@@ -123,8 +125,8 @@ class Trainer:
         if bad or not math.isfinite(norm):
             what = f"the loss {', '.join(bad)}" if bad else "the gradient"
             raise UserError(
-                f"{what} is not finite at step {self.step}, samples {', '.join(ids[:8])}: the last "
-                "snapshot is good; continue from it with a smaller --set train.lr"
+                f"{what} is not finite at step {self.step}, samples {', '.join(ids[:8])}: snapshots of "
+                "earlier epochs are good; start a new run (--exp NAME) with a smaller --set train.lr"
             )
 
     def report(self, bar: tqdm, pred: Batch, batch: Batch, terms: dict[str, float]) -> None:
@@ -168,6 +170,12 @@ class Trainer:
             group["lr"] = base * self.schedule.lr_lambdas[0](self.schedule.last_epoch)
 
 
+def vertex_error(pred: Batch, batch: Batch) -> float:
+    """Mean vertex distance of the final mesh, wrist-aligned, not scaled, in millimetres."""
+    distance = (pred["verts"].detach() - batch["verts_cam"]).norm(dim=-1, keepdim=True)
+    return 1000 * float(masked_mean(distance, batch["pose_valid"]))
+
+
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Matrices and filters decay; biases, normalisation and embeddings of one axis do not."""
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -194,10 +202,13 @@ def warmup_cosine(steps: int, warmup: float) -> Callable[[int], float]:
 def evaluate(
     model: nn.Module, loader: Iterable[Batch], mano: ManoLayer, metrics: Any, device: torch.device
 ) -> float:
-    """Feed every batch's predictions to `metrics`; returns network pictures per second."""
+    """Feed every batch's predictions to `metrics`; returns network pictures per second.
+
+    Of several processes each brings its share of the batches; all end with the metrics of all.
+    """
     model, mano = model.to(device).eval(), mano.to(device)
     pictures, seconds = 0, 0.0
-    for batch in tqdm(loader, desc="test", dynamic_ncols=True, mininterval=1):
+    for batch in tqdm(loader, desc="test", disable=rank() > 0, dynamic_ncols=True, mininterval=1):
         batch = add_targets(to_device(batch, device), mano)
         start = time.perf_counter()
         pred = model(batch["img"])
@@ -206,4 +217,11 @@ def evaluate(
         seconds += time.perf_counter() - start
         pictures += len(batch["img"])
         metrics.update(pred, batch)
-    return pictures / max(seconds, 1e-9)
+    rate = pictures / max(seconds, 1e-9)
+    if world_size() == 1:
+        return rate
+    shares: list[Any] = [None] * world_size()
+    dist.all_gather_object(shares, (metrics.state(), rate))
+    for state, _ in shares:
+        metrics.merge(state)
+    return sum(rate for _, rate in shares)

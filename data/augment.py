@@ -46,16 +46,8 @@ class AugmentParams:
 IDENTITY = AugmentParams()
 
 # Record entries with a hand axis that the mirror only exchanges.
-PER_HAND = (
-    "joints_valid",
-    "joints_seen",
-    "shape",
-    "pose_valid",
-    "shape_valid",
-    "root_depth",
-    "root_depth_valid",
-    "present",
-)
+PER_HAND = ("joints_valid", "joints_seen", "shape", "pose_valid", "shape_valid")
+PER_HAND += ("root_depth", "root_depth_valid", "present")
 
 
 def draw(rng: np.random.Generator, settings: AugmentSettings) -> AugmentParams:
@@ -79,7 +71,8 @@ def apply(record: dict[str, Any], params: AugmentParams, size: int = 256) -> dic
     mirror included) are added; every 3-D label is in the augmented frame. `K_orig`, `image_size`
     and `box` stay those of the original picture. The argument is not changed.
     """
-    turn = rotation_z(params.rotation)
+    turn = np.eye(3)  # about the optical axis, x towards y
+    turn[:2, :2] = rotation_2d(params.rotation)
     affine = crop_affine(record["box"], size, params.rotation, params.scale, params.shift)
     out = dict(
         record,
@@ -111,13 +104,6 @@ def mirrored(record: dict[str, Any], width: int) -> dict[str, Any]:
     return out
 
 
-def rotation_z(angle: float) -> NDArray[np.float64]:
-    """(3,3) rotation about the optical axis, x towards y."""
-    turn = np.eye(3)
-    turn[:2, :2] = rotation_2d(angle)
-    return turn
-
-
 def turned_pose(pose: NDArray, turn: NDArray) -> NDArray:
     """MANO pose (2,16,3) of hands that are turned by a rotation (3,3): only the wrist changes."""
     wrist = axis_angle_to_matrix(torch.from_numpy(pose[:, WRIST].astype(np.float64)))
@@ -130,6 +116,5 @@ def recolor(image: NDArray[np.uint8], color: tuple[float, float, float]) -> NDAr
     """Multiply the channels of (H,W,3) and clip."""
     if color == IDENTITY.color:
         return image
-    levels = np.arange(256)[:, None] * np.asarray(color)
-    table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)  # (256,3)
+    table = np.rint(np.arange(256)[:, None] * color).clip(0, 255).astype(np.uint8)  # (256,3)
     return np.stack([table[:, c][image[..., c]] for c in range(3)], -1)

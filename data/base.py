@@ -27,29 +27,16 @@ from data import augment
 from data.augment import AugmentSettings
 
 # Shape of every array of a sample; all are float32. `img` depends on the crop and comes on top.
+# fmt: off
 SHAPES = {
-    "joints_img": (2, 21, 3),
-    "joints_img_valid": (2, 21, 1),
-    "joints_cam": (2, 21, 3),
-    "joints_cam_valid": (2, 21, 1),
-    "root_cam": (2, 3),
-    "root_cam_valid": (2, 1),
-    "rel_trans": (3,),
-    "rel_trans_valid": (1,),
-    "pose": (2, 16, 3),
-    "pose_valid": (2, 1, 1),
-    "shape": (2, 10),
-    "shape_valid": (2, 1),
-    "pivot_cam": (2, 3),
-    "root_depth": (2,),
-    "root_depth_valid": (2,),
-    "present": (2,),
-    "K": (3, 3),
-    "affine": (2, 3),
-    "K_orig": (3, 3),
-    "image_size": (2,),
-    "box": (4,),
+    "joints_img": (2, 21, 3), "joints_img_valid": (2, 21, 1),
+    "joints_cam": (2, 21, 3), "joints_cam_valid": (2, 21, 1),
+    "root_cam": (2, 3), "root_cam_valid": (2, 1), "rel_trans": (3,), "rel_trans_valid": (1,),
+    "pose": (2, 16, 3), "pose_valid": (2, 1, 1), "shape": (2, 10), "shape_valid": (2, 1), "pivot_cam": (2, 3),
+    "root_depth": (2,), "root_depth_valid": (2,), "present": (2,),
+    "K": (3, 3), "affine": (2, 3), "K_orig": (3, 3), "image_size": (2,), "box": (4,),
 }
+# fmt: on
 LISTS = {"hand_type": str, "human_annotated": bool, "id": str}
 
 
@@ -116,9 +103,8 @@ def to_sample(record: dict[str, Any]) -> dict[str, Any]:
         "shape_valid": record["shape_valid"][:, None],
         "pivot_cam": record["pivot"] * pose_valid,
         "root_depth": record["root_depth"] * record["root_depth_valid"],
-        **{key: record[key] for key in ("root_depth_valid", "present", "K", "affine", "K_orig")},
-        **{key: record[key] for key in ("image_size", "box")},
     }
+    sample = record | sample  # the rest is as it was
     sample = {key: torch.from_numpy(np.asarray(sample[key], np.float32)) for key in SHAPES}
     sample["img"] = torch.from_numpy(record["image"]).permute(2, 0, 1).float().div_(255)
     return sample | {key: record[key] for key in LISTS}
@@ -135,8 +121,8 @@ def check(sample: dict[str, Any], size: int) -> None:
     """Raise ValueError, naming the sample, where it breaks the contract."""
     name = sample.get("id", "without id")
     expected = SHAPES | {"img": (3, size, size)}
-    if sample.keys() != expected.keys() | LISTS.keys():
-        raise ValueError(f"sample {name}: keys differ: {sample.keys() ^ (expected.keys() | LISTS.keys())}")
+    if other := sample.keys() ^ (expected.keys() | LISTS.keys()):
+        raise ValueError(f"sample {name}: keys differ: {other}")
     for key, shape in expected.items():
         value = sample[key]
         if value.dtype != torch.float32 or tuple(value.shape) != shape:
@@ -150,9 +136,5 @@ def check(sample: dict[str, Any], size: int) -> None:
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Tensor | list]:
     """Samples -> a batch: tensors get a batch axis, everything else becomes a list."""
-    return {
-        key: torch.stack([sample[key] for sample in samples])
-        if isinstance(value, Tensor)
-        else [sample[key] for sample in samples]
-        for key, value in samples[0].items()
-    }
+    batch = {key: [sample[key] for sample in samples] for key in samples[0]}
+    return {key: torch.stack(rows) if torch.is_tensor(rows[0]) else rows for key, rows in batch.items()}

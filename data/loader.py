@@ -26,9 +26,7 @@ class EpochSampler(Sampler[int]):
         self.epoch, self.start = epoch, start
 
     def __len__(self) -> int:
-        if self.shuffle:
-            return self.total // self.world
-        return len(range(self.rank, self.total, self.world))
+        return self.total // self.world if self.shuffle else len(range(self.rank, self.total, self.world))
 
     def __iter__(self) -> Iterator[int]:
         order = torch.arange(self.total)

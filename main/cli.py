@@ -12,6 +12,7 @@ from common.utils.dist import rank, world_size
 from common.utils.errors import UserError
 from data import DATASETS, build_loader
 from data.augment import AugmentSettings
+from data.Synthetic.stream import SyntheticStream
 from main.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,14 +51,11 @@ def uses_real_data(config: Config) -> bool:
     return all(given)
 
 
-def describe_data(config: Config, hand_model: str) -> str:
-    """The first line of train and test: which pictures, which hand."""
+def describe_data(config: Config) -> str:
+    """Which pictures train and test read."""
     if uses_real_data(config):
-        return f"data: InterHand2.6M in {config.paths.interhand_anno_dir}; hand model: {hand_model}"
-    return (
-        f"data: synthetic two-hand pictures (interhand_anno_dir and interhand_images_path are not "
-        f"set); hand model: {hand_model}"
-    )
+        return f"InterHand2.6M in {config.paths.interhand_anno_dir}"
+    return "synthetic two-hand pictures (interhand_anno_dir and interhand_images_path are not set)"
 
 
 def training_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> Iterable[dict[str, Any]]:
@@ -83,12 +81,20 @@ def training_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -
 
 
 def test_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> Iterable[dict[str, Any]]:
-    """All batches of the test split, or of the fixed synthetic test set."""
+    """This process's share of the test split, or of the fixed synthetic test set."""
     if uses_real_data(config):
         dataset = _interhand(config, mano, config.test.split, log, min_brightness=10.0)
-        return build_loader(dataset, config.test.batch_size, config.data.workers)
-    return DATASETS["Synthetic"](
-        mano, config.test.batch_size, TEST_SEED, config.data.synthetic_test, cone=config.data.synthetic_cone
+        return build_loader(
+            dataset, config.test.batch_size, config.data.workers, rank=rank(), world=world_size()
+        )
+    return EveryNthBatch(
+        DATASETS["Synthetic"](
+            mano,
+            config.test.batch_size,
+            TEST_SEED,
+            config.data.synthetic_test,
+            cone=config.data.synthetic_cone,
+        )
     )
 
 
@@ -113,6 +119,21 @@ def _interhand(config: Config, mano: ManoLayer, split: str, log: Callable[[str],
         log=log,
         **more,
     )
+
+
+class EveryNthBatch:
+    """This process's batches of one epoch of a synthetic stream; the others have the rest."""
+
+    def __init__(self, stream: SyntheticStream):
+        self.stream = stream
+        self.starts = range(rank() * stream.batch_size, stream.samples, world_size() * stream.batch_size)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __iter__(self):
+        for start in self.starts:
+            yield self.stream.batch(range(start, min(start + self.stream.batch_size, self.stream.samples)))
 
 
 class RepeatedBatches:

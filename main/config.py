@@ -62,6 +62,7 @@ class Loss:
 
     joints_img: float = 1.0  # 2.5-D joints, annotated, 8-grid units
     mano_joints_img: float = 1.0  # 2.5-D joints of the fit, 8-grid units
+    heatmap: float = 0.5  # divergence of the heat-map volumes (ours; the paper names none)
     joints_proj: float = 1.0  # projected joints, 8-grid units
     rotmat: float = 1.0  # rotation matrices
     shape: float = 1.0  # betas
@@ -110,6 +111,8 @@ class Config:
         return dataclasses.asdict(self)
 
 
+MAY_BE_ZERO = ("data.workers", "train.seed", "train.overfit")  # other counts start at 1
+
 SMALL_NET = {
     "model.backbone": "resnet18",
     "model.channels": 128,
@@ -123,10 +126,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "lgnet_small": {  # the shipped demo weights, trained on two CPU cores
         **SMALL_NET,
         "train.lr": 1e-3,
-        "train.epochs": 20,
+        "train.epochs": 18,
         "train.batch_size": 8,
         "data.synthetic_train": 2048,
-        "data.synthetic_cone": 40.0,
+        "data.synthetic_cone": 30.0,
     },
     "quick": {  # the synthetic quick start: a few minutes on two cores
         **SMALL_NET,
@@ -229,6 +232,10 @@ def _parse(key: str, kind: Any, text: str) -> Any:
             raise SettingError(f"{key} is true or false, not '{text}'")
         return text.lower() == "true"
     try:
-        return kind(text)
+        value = kind(text)
     except ValueError:
         raise SettingError(f"{key} takes {kind.__name__} values, not '{text}'") from None
+    lowest = 1 if kind is int and key not in MAY_BE_ZERO else 0
+    if kind in (int, float) and not lowest <= value < float("inf"):
+        raise SettingError(f"{key} is {lowest} or more, not '{text}'")
+    return value

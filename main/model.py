@@ -33,6 +33,8 @@ class LGNet(nn.Module):
         refine_channels: int,
     ):
         super().__init__()
+        if channels % 16:
+            raise UserError(f"model.channels={channels}: choose a multiple of 16")
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
         self.backbone = build_backbone(backbone, backbone_weights)
@@ -45,7 +47,7 @@ class LGNet(nn.Module):
     def forward(self, img: Tensor) -> dict[str, Tensor]:
         """RGB (B,3,256,256) in [0,1] -> predictions (DESIGN's table; metres, crop pixels):
 
-        joints_img (B,2,21,3) · rotmat (B,2,16,3,3), mean pose included · shape (B,2,10) ·
+        heatmap (B,2,21,8,8,8) logits · joints_img (B,2,21,3) · rotmat (B,2,16,3,3), mean pose included · shape (B,2,10) ·
         cam (B,2,3) weak perspective · rel_trans (B,3) · present (B,2) logits ·
         verts_rough, verts (B,2,778,3) and joints_rough, joints (B,2,21,3), each hand about its wrist.
         """
@@ -54,7 +56,8 @@ class LGNet(nn.Module):
         stage = self.joint_stage(features)
         rough = self.mesh_stage(stage)
         refined = self.refine_stage(image, early, stage, rough)
-        return {"joints_img": stage["joints_img"], **rough, **refined}
+        seen = {key: stage[key] for key in ("heatmap", "joints_img")}
+        return {**seen, **rough, **refined}
 
 
 MODELS = {"lgnet": LGNet}
@@ -67,11 +70,11 @@ def build_model(name: str, mano: ManoLayer, **settings: Any) -> nn.Module:
 
 def model_from_snapshot(snapshot: dict[str, Any], mano: ManoLayer) -> nn.Module:
     """Rebuild a network with its snapshot's own settings and load its weights, in eval mode."""
-    settings = {**snapshot["config"]["model"], "backbone_weights": "none"}
     try:
+        settings = {**snapshot["config"]["model"], "backbone_weights": "none"}
         model = build_model(mano=mano, **settings)
         model.load_state_dict(snapshot["network"])
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, RuntimeError, AttributeError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise UserError(f"the snapshot does not fit the network it names: {reason}") from None
     return model.eval()

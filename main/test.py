@@ -12,7 +12,7 @@ from common.eval.metrics import Metrics
 from common.eval.report import results, table
 from common.hand.mano import load_hands
 from common.utils.checkpoint import git_commit, load_snapshot, snapshot_epochs, snapshot_path
-from common.utils.dist import parse_devices
+from common.utils.dist import launch, parse_devices, rank, world_size
 from common.utils.errors import UserError, run_script
 from common.utils.mesh_io import write_json
 from main import cli
@@ -31,15 +31,12 @@ def main() -> None:
         "--exp", help="name of the run's folder in output/ (default: lgnet, or the checkpoint's file name)"
     )
     args = options.parse_args()
-    device = parse_devices(args.gpu)[0]
+    devices = parse_devices(args.gpu)
     experiment = args.exp or (args.checkpoint.stem if args.checkpoint else "lgnet")
     base = override(Config(), args.settings, SECTIONS)  # also says where output/ is
     folder = cli.run_folder(base, experiment)
     checkpoint = args.checkpoint or existing_snapshot(folder / "model_dump", args.test_epoch)
-    snapshot = load_snapshot(checkpoint)
-    # Paths are this machine's, never the snapshot's.
-    config = override(from_dict({**snapshot["config"], "paths": {}}), args.settings, SECTIONS)
-    test(device, config, snapshot, checkpoint, folder / "result")
+    launch(test, devices, args.settings, checkpoint, folder / "result")
 
 
 def existing_snapshot(folder: Path, epoch: int) -> Path:
@@ -50,36 +47,39 @@ def existing_snapshot(folder: Path, epoch: int) -> Path:
     return snapshot_path(folder, epoch)
 
 
-def test(device: torch.device, config: Config, snapshot: dict, checkpoint: Path, folder: Path) -> None:
-    """Evaluate on the configured data; print the table, write metrics.json, name it last."""
+def test(device: torch.device, settings: list[str], checkpoint: Path, folder: Path) -> None:
+    """One process of an evaluation; the first prints the table, writes metrics.json, names it last."""
+    say = print if rank() == 0 else (lambda *_: None)
+    snapshot = load_snapshot(checkpoint)
+    # Paths are this machine's, never the snapshot's.
+    config = override(from_dict({**snapshot["config"], "paths": {}}), settings, SECTIONS)
+    data, synthetic = cli.describe_data(config), not cli.uses_real_data(config)
     mano = load_hands(config.paths.smplx_path).to(device)
-    data = cli.describe_data(config, mano.name)
-    print(f"{data}\nsnapshot: {checkpoint}, epoch {snapshot.get('last_epoch')}, on {device}")
+    say(f"data: {data}; hand model: {mano.name}")
+    say(f"snapshot: {checkpoint}, epoch {snapshot.get('last_epoch')}, on {world_size()} x {device.type}")
     model = model_from_snapshot(snapshot, mano)
-    loader = cli.test_data(config, mano, print)
+    loader = cli.test_data(config, mano, say)
     metrics = Metrics(mano)
     rate = evaluate(model, loader, mano, metrics, device)
-    synthetic = not cli.uses_real_data(config)
+    if rank() > 0:
+        return
     print(table(metrics, data, mano.name, synthetic))
-    print(f"network: {rate:.1f} pictures/s on {device}, batch {config.test.batch_size}")
-    path = folder / "metrics.json"
-    write_json(
-        path,
-        results(
-            metrics,
-            data=data,
-            synthetic=synthetic,
-            hand_model=mano.name,
-            checkpoint=str(checkpoint),
-            epoch=snapshot.get("last_epoch"),
-            config=config.to_dict(),
-            commit=git_commit(cli.ROOT),
-            trained_at=snapshot.get("commit"),
-            device=str(device),
-            pictures_per_second=rate,
-        ),
+    print(f"network: {rate:.1f} pictures/s, batch {config.test.batch_size}")
+    found = results(
+        metrics,
+        data=data,
+        synthetic=synthetic,
+        hand_model=mano.name,
+        checkpoint=str(checkpoint),
+        epoch=snapshot.get("last_epoch"),
+        config=config.to_dict(),
+        commit=git_commit(cli.ROOT),
+        trained_at=snapshot.get("commit"),
+        device=f"{world_size()} x {device.type}",
+        pictures_per_second=rate,
     )
-    print(f"results: {path}")
+    write_json(folder / "metrics.json", found)
+    print(f"results: {folder / 'metrics.json'}")
 
 
 if __name__ == "__main__":

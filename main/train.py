@@ -54,7 +54,7 @@ def train(device: torch.device, config: Config, folder: Path, last_epoch: int | 
         require_same_settings(config.to_dict(), snapshot["config"])
     mano = load_hands(config.paths.smplx_path).to(device)
     log = RunLog(folder, quiet=rank() > 0)
-    log.say(cli.describe_data(config, mano.name))
+    log.say(f"data: {cli.describe_data(config)}; hand model: {mano.name}")
     loader = cli.training_data(config, mano, log.say)
     cli.seed_everything(config.train.seed)
     model = build_model(mano=mano, **vars(config.model))

@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from common.hand.mano import load_hands
-from common.nets.losses import Criterion, corner_edges, edge_loss, grid_units, masked_mean, normal_loss
+from common.nets.joint_stage import grid_to_joints, joints_to_grid
+from common.nets.losses import (
+    Criterion,
+    corner_edges,
+    edge_loss,
+    grid_units,
+    heatmap_loss,
+    masked_mean,
+    normal_loss,
+)
 from common.utils.geometry import weak_perspective
 from main.config import Loss
 
@@ -19,6 +28,23 @@ def mano():
     return load_hands()
 
 
+def trilinear(joints_img):
+    """The eight cells around each joint with their weights, corner by corner."""
+    volume = torch.zeros(*joints_img.shape[:-1], 8, 8, 8)
+    for index in torch.cartesian_prod(*(torch.arange(n) for n in joints_img.shape[:-1])):
+        u, v, z = joints_img[tuple(index)].tolist()
+        grid = [
+            min(max(g, 0.0), 7.0) for g in (u / 32 - 15.5 / 32, v / 32 - 15.5 / 32, (z / 0.3 + 0.5) * 8 - 0.5)
+        ]
+        for corner in range(8):
+            low = [min(int(g), 6) for g in grid]
+            step = [corner >> axis & 1 for axis in range(3)]
+            weight = [g - l if s else 1 - (g - l) for g, l, s in zip(grid, low, step, strict=True)]
+            x, y, zc = (l + s for l, s in zip(low, step, strict=True))
+            volume[(*index, zc, y, x)] += weight[0] * weight[1] * weight[2]
+    return volume
+
+
 def perfect(mano, batch=2):
     """A prediction and the batch it is exactly right for."""
     torch.manual_seed(1)
@@ -28,6 +54,7 @@ def perfect(mano, batch=2):
     cam = torch.tensor([800.0, 120, 130]).expand(batch, 2, 3)
     image = torch.cat([weak_perspective(joints, cam), joints[..., 2:]], -1)
     pred = {
+        "heatmap": trilinear(image).clamp_min(1e-20).log(),
         "joints_img": image,
         "rotmat": mano.rotations(pose),
         "shape": shape,
@@ -109,6 +136,20 @@ def test_masked_mean():
     values = torch.arange(6.0).view(2, 3)
     torch.testing.assert_close(masked_mean(values, torch.tensor([[1.0], [0.0]])), torch.tensor(1.0))
     assert masked_mean(values, torch.zeros(2, 1)) == 0
+
+
+def test_heatmap_loss_is_least_at_the_true_cells():
+    """A joint in the middle of eight cells: the best volume has 1/8 in each; one cell alone costs log."""
+    joint = grid_to_joints(torch.tensor([[2.5, 4.5, 6.5]]), 8)
+    volume = torch.full((1, 8, 8, 8), -1e4)
+    volume[0, 6:8, 4:6, 2:4] = 0.0
+    torch.testing.assert_close(heatmap_loss(volume, joint), torch.zeros(1, 1))
+    uniform = torch.zeros(1, 8, 8, 8)  # 512 equal cells against 8: log 512 - log 8
+    torch.testing.assert_close(heatmap_loss(uniform, joint), torch.tensor([[64.0]]).log())
+    moved = volume.roll(1, dims=1)
+    assert heatmap_loss(moved, joint) > 100
+    grid = torch.rand(5, 3) * 7
+    torch.testing.assert_close(joints_to_grid(grid_to_joints(grid, 8), 8), grid)
 
 
 def test_normal_loss_known_values():

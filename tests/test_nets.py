@@ -152,6 +152,7 @@ def test_predictions_keep_the_contract(small):
     with torch.no_grad():
         pred = small(torch.rand(2, 3, 256, 256))
     shapes = {
+        "heatmap": (2, 2, 21, 8, 8, 8),
         "joints_img": (2, 2, 21, 3),
         "rotmat": (2, 2, 16, 3, 3),
         "shape": (2, 2, 10),

@@ -11,9 +11,9 @@ from torch import nn
 from common.hand.mano import load_hands
 from common.utils.errors import UserError
 from common.utils.image import read_image
-from common.utils.mesh_io import read_obj
 from main.export import export, overlay
 from main.predictor import Predictor
+from tests.obj_file import read_obj
 from tests.two_hands import make_batch, perfect
 
 

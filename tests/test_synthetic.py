@@ -10,7 +10,6 @@ from data.Synthetic import SyntheticStream
 from data.Synthetic.draws import Draws
 from data.Synthetic.placement import overlap
 from data.Synthetic.poses import mirror_left
-from data.Synthetic.scene import Pair
 
 SIZE = 256
 SHAPES = {
@@ -118,8 +117,7 @@ def test_mesh_lies_on_drawn_pixels(stream):
     draws = Draws(11, range(6))
     hands = stream.place(draws)
     K = torch.tensor([[600.0, 0, 128], [0, 600, 128], [0, 0, 1]]).expand(6, 3, 3)
-    pair = Pair(hands.verts, hands.centres, hands.exists, K)
-    mask = stream.painter.draw(draws, pair).fragments.mask.float()
+    mask = stream.painter.draw(draws, hands, K).fragments.mask.float()
     mask = torch.nn.functional.max_pool2d(mask, 3, stride=1, padding=1) > 0  # rounding, below
     uv = project(hands.verts, K[:, None]).round().long()
     inside = ((uv >= 0) & (uv < SIZE)).all(-1) & (hands.exists[..., None] > 0)

@@ -12,7 +12,8 @@ from common.hand.mano import load_hands
 from common.utils import vis
 from common.utils.errors import UserError
 from common.utils.image import read_image
-from common.utils.mesh_io import read_obj, write_json, write_obj, write_picture
+from common.utils.mesh_io import write_json, write_obj, write_picture
+from tests.obj_file import read_obj
 from tests.two_hands import make_batch, perfect
 
 

@@ -30,11 +30,9 @@ def truth_overlay(picture: Picture, batch: dict[str, Any], index: int, faces: Te
     shown = batch["pose_valid"][index].flatten().cpu() > 0
     verts = batch["verts_cam"][index].cpu()
     camera = verts + batch["mano_root_cam"][index].cpu()[:, None]
-    pixels = project(camera, batch["K"][index].cpu())
-    points = torch.cat([pixels, camera[..., 2:]], -1)
-    return draw_meshes(
-        picture, points[shown], verts[shown], faces.cpu()[shown], HAND_COLORS[shown], perspective=True
-    )
+    points = torch.cat([project(camera, batch["K"][index].cpu()), camera[..., 2:]], -1)
+    hands = (points[shown], verts[shown], faces.cpu()[shown], HAND_COLORS[shown])
+    return draw_meshes(picture, *hands, perspective=True)
 
 
 def comparison(pred: dict[str, Tensor], batch: dict[str, Any], faces: Tensor, count: int = 4) -> Picture:

@@ -7,6 +7,7 @@ Legend: B batch, N samples, 2 hands (right, left), V 778 vertices, J 21 joints. 
 (value, valid) of equal shape, (B,), (B,2) or (B,2,J); what is not valid counts nowhere.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from common.hand.mirror import MIRROR_POINT
 from common.utils.errors import UserError
 from common.utils.geometry import geodesic_angle, project, similarity_align, weak_perspective
 
+Prediction, Batch = Mapping[str, Tensor], Mapping[str, Any]
 Measures = dict[str, tuple[Tensor, Tensor]]
 MILLIMETRES = 1000.0
 MEASURED_KEYS = ("joints_img", "rotmat", "cam", "verts", "verts_rough", "rel_trans", "present")
@@ -39,7 +41,7 @@ class Metrics:
         self.rows: dict[str, dict[str, NDArray]] = {p.name: {} for p in self.protocols}
 
     @torch.no_grad()
-    def update(self, pred: Mapping[str, Tensor], batch: Mapping[str, Any]) -> None:
+    def update(self, pred: Prediction, batch: Batch) -> None:
         """Measure one batch (DESIGN's prediction and batch contracts, targets added).
 
         A second row of an id replaces the first. Raises UserError, naming the sample, on a
@@ -49,11 +51,10 @@ class Metrics:
         for protocol in self.protocols:
             measures = measure(protocol, self.hands, pred, batch)
             self.shapes[protocol.name] = {key: tuple(v.shape[1:]) for key, (v, _) in measures.items()}
-            values, valid = (
-                torch.cat([part.reshape(len(part), -1).double() for part in parts], 1)
-                for parts in zip(*measures.values(), strict=True)
-            )
-            rows = torch.stack([values, valid], 1).cpu().numpy()  # (B,2,C)
+            pairs = [torch.stack([part.double() for part in pair], 1) for pair in measures.values()]
+            rows = (
+                torch.cat([pair.reshape(*pair.shape[:2], -1) for pair in pairs], -1).cpu().numpy()
+            )  # (B,2,C)
             self.rows[protocol.name].update(zip(batch["id"], rows, strict=True))
 
     def state(self) -> dict[str, Any]:
@@ -72,28 +73,24 @@ class Metrics:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """{protocol: {"samples": seen, "frames": counted under the protocol}}."""
-        found = {p.name: self.measured(p.name) for p in self.protocols}
-        return {
-            name: {"samples": len(self.rows[name]), "frames": int(m[FRAME][0].sum()) if m else 0}
-            for name, m in found.items()
-        }
+        none = (np.zeros(0), np.zeros(0))
+        frames = {p.name: self.measured(p.name).get(FRAME, none)[0] for p in self.protocols}
+        return {name: {"samples": len(frame), "frames": int(frame.sum())} for name, frame in frames.items()}
 
     def measured(self, protocol: str) -> dict[str, tuple[NDArray, NDArray]]:
         """All samples of a protocol, sorted by id: {measure: (values, valid)}, (N,...) each."""
         rows = self.rows[protocol]
         if not rows:
             return {}
-        table = np.stack([rows[key] for key in sorted(rows)])  # (N,2,C)
+        values, valid = np.stack([rows[key] for key in sorted(rows)], 1)  # (N,C) each
         found, start = {}, 0
         for name, shape in self.shapes[protocol].items():
-            stop = start + int(np.prod(shape))
-            part = table[:, :, start:stop].reshape(len(table), 2, *shape)
-            found[name] = (part[:, 0], part[:, 1] > 0)
-            start = stop
+            part, start = slice(start, start + math.prod(shape)), start + math.prod(shape)
+            found[name] = (values[:, part].reshape(-1, *shape), valid[:, part].reshape(-1, *shape) > 0)
         return found
 
 
-def _check_finite(pred: Mapping[str, Tensor], ids: Sequence[str]) -> None:
+def _check_finite(pred: Prediction, ids: Sequence[str]) -> None:
     for key in (key for key in MEASURED_KEYS if key in pred):
         good = torch.isfinite(pred[key].flatten(1)).all(1)
         if not good.all():
@@ -104,12 +101,15 @@ def _check_finite(pred: Mapping[str, Tensor], ids: Sequence[str]) -> None:
 # ---- what is measured on one batch ----
 
 
-def measure(
-    protocol: Protocol, hands: ManoLayer, pred: Mapping[str, Tensor], batch: Mapping[str, Any]
-) -> Measures:
+def measure(protocol: Protocol, hands: ManoLayer, pred: Prediction, batch: Batch) -> Measures:
     """Every measure of a batch under a protocol; float64, on the device of the batch."""
-    frame = select_frames(protocol, batch)  # (B,)
-    fitted = (batch["pose_valid"].flatten(1) > 0) & frame[:, None]  # (B,2)
+    fits = batch["pose_valid"].flatten(1) > 0  # (B,2)
+    frame = torch.ones_like(fits[:, 0])  # (B,) the samples that count under the protocol
+    if protocol.frames == "interacting":
+        frame &= torch.tensor([kind == "interacting" for kind in batch["hand_type"]], device=frame.device)
+    if protocol.both_fits:
+        frame &= fits.all(1)
+    fitted = fits & frame[:, None]
     measures = {FRAME: (frame, frame), **_meshes(protocol, hands, pred, batch, fitted)}
     measures |= _rotations(pred, batch, fitted)
     measures |= _pixels(pred, batch, frame, fitted)
@@ -120,58 +120,41 @@ def measure(
     return measures
 
 
-def select_frames(protocol: Protocol, batch: Mapping[str, Any]) -> Tensor:
-    """(B,) bool: the samples that count under the protocol."""
-    fits = batch["pose_valid"].flatten(1) > 0  # (B,2)
-    keep = torch.ones_like(fits[:, 0])
-    if protocol.frames == "interacting":
-        kinds = [kind == "interacting" for kind in batch["hand_type"]]
-        keep = keep & torch.tensor(kinds, device=keep.device)
-    if protocol.both_fits:
-        keep = keep & fits.all(1)
-    return keep
-
-
-def _meshes(
-    protocol: Protocol, hands: ManoLayer, pred: Mapping[str, Tensor], batch: Mapping[str, Any], fitted: Tensor
-) -> Measures:
+def _meshes(protocol: Protocol, hands: ManoLayer, pred: Prediction, batch: Batch, fitted: Tensor) -> Measures:
+    """Errors in mm of the mesh and of the joints regressed from it; of the rough one as *_rough."""
     # TF32 in a matrix product would cost 0.1 mm, hence float64 from the regressor on
     regressor = hands.get_buffer(f"regressor_{protocol.tips}").double()
     truth = batch["verts_cam"].double()
-    true_joints = regressor @ truth
     measures: Measures = {}
-    for key, suffix in (("verts", ""), ("verts_rough", "_rough")):
-        if key not in pred:
-            continue
-        verts = pred[key].double()
-        errors = _mesh_errors(protocol, verts, regressor @ verts, truth, true_joints)
-        joint_errors = errors.pop(JOINT_ERRORS)
-        if not suffix:
-            measures[JOINT_ERRORS] = (joint_errors, fitted[..., None].expand_as(joint_errors))
-        measures |= {name + suffix: (value, fitted) for name, value in errors.items()}
+    for key in ("verts", "verts_rough"):
+        if key in pred:
+            errors = _mesh_errors(protocol, regressor, pred[key].double(), truth)
+            joints = errors.pop(JOINT_ERRORS)
+            if key == "verts":
+                measures[JOINT_ERRORS] = (joints, fitted[..., None].expand_as(joints))
+            measures |= {name + key.removeprefix("verts"): (error, fitted) for name, error in errors.items()}
     return measures
 
 
-def _mesh_errors(
-    protocol: Protocol, verts: Tensor, joints: Tensor, true_verts: Tensor, true_joints: Tensor
-) -> dict[str, Tensor]:
-    """Errors (B,2) in mm of meshes (B,2,V,3) and joints (B,2,J,3), m; also per joint (B,2,J)."""
+def _mesh_errors(protocol: Protocol, regressor: Tensor, verts: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    """Errors (B,2) in mm of meshes (B,2,V,3), m; also per joint (B,2,J)."""
+    joints, true_joints = regressor @ verts, regressor @ truth
     root, true_root = joints[:, :, [protocol.root]], true_joints[:, :, [protocol.root]]
     verts, joints = verts - root, joints - root
-    true_verts, true_joints = true_verts - true_root, true_joints - true_root
-    scale = torch.ones_like(joints[:, :, :1, :1])
+    truth, true_joints = truth - true_root, true_joints - true_root
+    scale = 1.0
     if protocol.scale_bone is not None:
-        true_length = _bone_length(true_joints, protocol.scale_bone)
-        scale = true_length / _bone_length(joints, protocol.scale_bone).clamp_min(1e-9)
+        length, true_length = (_bone_length(j, protocol.scale_bone) for j in (joints, true_joints))
+        scale = true_length / length.clamp_min(1e-9)
     joint_errors = _distance(scale * joints, true_joints)
     return {
         JOINT_ERRORS: joint_errors,
         "MPJPE": joint_errors.mean(-1),
-        "MPVPE": _distance(scale * verts, true_verts).mean(-1),
+        "MPVPE": _distance(scale * verts, truth).mean(-1),
         "PA_MPJPE": _distance(similarity_align(joints, true_joints), true_joints).mean(-1),
-        "PA_MPVPE": _distance(similarity_align(verts, true_verts), true_verts).mean(-1),
+        "PA_MPVPE": _distance(similarity_align(verts, truth), truth).mean(-1),
         "MPJPE_unscaled": _distance(joints, true_joints).mean(-1),
-        "MPVPE_unscaled": _distance(verts, true_verts).mean(-1),
+        "MPVPE_unscaled": _distance(verts, truth).mean(-1),
     }
 
 
@@ -185,14 +168,13 @@ def _bone_length(joints: Tensor, bone: tuple[int, int]) -> Tensor:
     return (joints[:, :, end] - joints[:, :, start]).norm(dim=-1)[..., None, None]
 
 
-def _rotations(pred: Mapping[str, Tensor], batch: Mapping[str, Any], fitted: Tensor) -> Measures:
+def _rotations(pred: Prediction, batch: Batch, fitted: Tensor) -> Measures:
     truth = batch["rotmat"].double()
     angle = geodesic_angle(pred["rotmat"].double(), truth).rad2deg()  # (B,2,16)
-    both = fitted.all(1)
     return {
         "root_rotation": (angle[..., 0], fitted),
         "local_rotation": (angle[..., 1:].mean(-1), fitted),
-        POSE_DIFFERENCE: (pose_difference(truth), both),
+        POSE_DIFFERENCE: (pose_difference(truth), fitted.all(1)),
     }
 
 
@@ -207,14 +189,14 @@ def pose_difference(rotmat: Tensor) -> Tensor:
     return geodesic_angle(rotmat[:, RIGHT, 1:], mirrored).rad2deg().mean(-1)
 
 
-def _pixels(pred: Mapping[str, Tensor], batch: Mapping[str, Any], frame: Tensor, fitted: Tensor) -> Measures:
+def _pixels(pred: Prediction, batch: Batch, frame: Tensor, fitted: Tensor) -> Measures:
     """2-D errors in pixels of the crop: joint stage, and the mesh as its own camera draws it."""
     counted = batch["joints_img_valid"].squeeze(-1).double()  # (B,2,J)
     joint = (pred["joints_img"][..., :2] - batch["joints_img"][..., :2]).double().norm(dim=-1)
     mean = (joint * counted).sum(-1) / counted.sum(-1).clamp_min(1)
     in_camera = (batch["verts_cam"] + batch["mano_root_cam"][:, :, None]).double()
     # a hand without a fit lies at depth 0; its pixels are masked, but must be finite
-    in_camera = torch.where(fitted[..., None, None], in_camera, torch.ones_like(in_camera))
+    in_camera = torch.where(fitted[..., None, None], in_camera, 1.0)
     truth = project(in_camera, batch["K"][:, None].double())
     drawn = weak_perspective(pred["verts"].double(), pred["cam"].double())
     return {
@@ -223,12 +205,9 @@ def _pixels(pred: Mapping[str, Tensor], batch: Mapping[str, Any], frame: Tensor,
     }
 
 
-def _placement(pred: Mapping[str, Tensor], batch: Mapping[str, Any], frame: Tensor) -> Measures:
+def _placement(pred: Prediction, batch: Batch, frame: Tensor) -> Measures:
     """Left wrist relative to the right one, mm: whole, across the picture and along the depth."""
     error = MILLIMETRES * (pred["rel_trans"] - batch["rel_trans"]).double()  # (B,3)
     valid = (batch["rel_trans_valid"].flatten() > 0) & frame
-    return {
-        "MRRPE": (error.norm(dim=-1), valid),
-        "MRRPE_plane": (error[:, :2].norm(dim=-1), valid),
-        "MRRPE_depth": (error[:, 2].abs(), valid),
-    }
+    parts = {"MRRPE": error, "MRRPE_plane": error[:, :2], "MRRPE_depth": error[:, 2:]}
+    return {name: (part.norm(dim=-1), valid) for name, part in parts.items()}

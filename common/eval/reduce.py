@@ -74,14 +74,12 @@ def auc(curves: NDArray) -> NDArray:
 
 def auc_scores(errors: NDArray, valid: NDArray) -> dict[str, Score]:
     """AUC per joint, then the mean over the joints of both hands and of each hand."""
-    areas = auc(pck(errors, valid))  # (2,J)
-    seen = valid.any(2)  # (N,2)
-    counts = [seen.any(1).sum(), *seen.sum(0)]
-    parts = [areas, *areas]
-    names = ["AUC", *(f"AUC_{hand}" for hand in HANDS)]
+    areas, seen = auc(pck(errors, valid)), valid.any(2)  # (2,J), (N,2)
+    parts = {"AUC": (areas, seen.any(1))}
+    parts |= {f"AUC_{hand}": (areas[side], seen[:, side]) for side, hand in enumerate(HANDS)}
     return {
-        name: Score(_mean(part, np.isfinite(part)), int(n), "share")
-        for name, part, n in zip(names, parts, counts, strict=True)
+        name: Score(_mean(part, np.isfinite(part)), int(rows.sum()), "share")
+        for name, (part, rows) in parts.items()
     }
 
 
@@ -97,11 +95,9 @@ def pose_bin_scores(measured: Measured) -> dict[str, Score]:
     scores = {}
     for number, rows in enumerate(np.array_split(order, POSE_BINS), 1):
         everyone = np.ones(len(rows), bool)
-        for name, values, unit in (
-            (f"MPJPE_pose_bin{number}", error[rows].mean(1), "mm"),
-            (f"pose_difference_bin{number}", difference[rows], "deg"),
-        ):
-            scores[name] = Score(_mean(values, everyone), len(rows), unit)
+        both = Score(_mean(error[rows].mean(1), everyone), len(rows))
+        angle = Score(_mean(difference[rows], everyone), len(rows), "deg")
+        scores |= {f"MPJPE_pose_bin{number}": both, f"pose_difference_bin{number}": angle}
     return scores
 
 
@@ -111,11 +107,7 @@ def curves(measured: Measured) -> dict[str, list]:
         return {}
     errors, valid = measured[JOINT_ERRORS]
     shares = pck(errors, valid)
-    seen = np.isfinite(shares[..., 0])  # (2,J)
-    return {
-        "thresholds_mm": PCK_THRESHOLDS.tolist(),
-        "PCK": shares[seen].mean(0).tolist(),
-        "MPJPE_per_joint": [
-            [_mean(errors[:, h, j], valid[:, h, j]) for j in range(errors.shape[2])] for h in range(2)
-        ],
-    }
+    mean = shares[np.isfinite(shares[..., 0])].mean(0)
+    joints = range(errors.shape[2])
+    per_joint = [[_mean(errors[:, h, j], valid[:, h, j]) for j in joints] for h in range(2)]
+    return {"thresholds_mm": PCK_THRESHOLDS.tolist(), "PCK": mean.tolist(), "MPJPE_per_joint": per_joint}

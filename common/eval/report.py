@@ -20,8 +20,7 @@ def results(metrics: Metrics, **about: Any) -> dict[str, Any]:
     return {
         "protocols": {name: {key: s.value for key, s in scores.items()} for name, scores in summary.items()},
         "counts": {
-            name: {**counts[name], **{key: s.n for key, s in scores.items()}}
-            for name, scores in summary.items()
+            name: counts[name] | {k: s.n for k, s in scores.items()} for name, scores in summary.items()
         },
         "units": {key: s.unit for scores in summary.values() for key, s in scores.items()},
         "curves": {name: curves(metrics.measured(name)) for name in summary},
@@ -36,10 +35,9 @@ def table(metrics: Metrics, data: str, hand_model: str, synthetic: bool) -> str:
     lines = [f"data: {data} ({kind}); hand model: {hand_model}"]
     counts = metrics.counts()
     for name, scores in metrics.summary().items():
-        seen = counts[name]
-        lines += ["", f"protocol {name}: {PROTOCOLS[name].describe()}"]
-        lines += [f"{seen['frames']} of {seen['samples']} samples count"]
-        lines += _rows(scores)
+        head = f"protocol {name}: {PROTOCOLS[name].describe()}"
+        count = "{frames} of {samples} samples count".format(**counts[name])
+        lines += ["", head, count, *_rows(scores)]
     return "\n".join(lines)
 
 

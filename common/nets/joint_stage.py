@@ -31,10 +31,11 @@ class JointStage(nn.Module):
         both = image_features[:, None].expand(-1, 2, -1, -1, -1)
         features = self.fc(both) + self.position  # F_R, F_L (B,2,c,S,S)
         adapted = self.lgblock(features)  # F*_R, F*_L (B,2,c+c/4,S,S)
-        joints_img, joint_features = self.extractor(adapted)
+        heatmap, joints_img, joint_features = self.extractor(adapted)
         return {
             "features": features,
             "adapted": adapted,
+            "heatmap": heatmap,  # (B,2,21,S,S,S) logits, axes z, y, x
             "joints_img": joints_img,  # (B,2,21,3)
             "joint_features": joint_features,  # (B,2,21,c)
         }
@@ -49,13 +50,13 @@ class JointFeatureExtractor(nn.Module):
         self.heatmap = PerHand(lambda: nn.Conv2d(inputs, NUM_JOINTS * depth, 1))
         self.feature = PerHand(lambda: nn.Conv2d(inputs, channels, 1))
 
-    def forward(self, adapted: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, adapted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         with torch.autocast(adapted.device.type, enabled=False):  # logits in float32
             volume = self.heatmap(adapted.float()).unflatten(2, (NUM_JOINTS, self.depth))
         joints = grid_to_joints(soft_argmax(volume), volume.shape[-1])  # (B,2,21,3)
         at = joints.detach() if self.detach_joints else joints
         sampled = sample_at(self.feature(adapted).flatten(0, 1), at[..., :2].flatten(0, 1))
-        return joints, sampled.unflatten(0, adapted.shape[:2])
+        return volume, joints, sampled.unflatten(0, adapted.shape[:2])
 
 
 def soft_argmax(volume: Tensor) -> Tensor:
@@ -72,6 +73,13 @@ def grid_to_joints(grid: Tensor, side: int) -> Tensor:
     """Heat-map index (..., 3) -> (u, v) in crop pixels and z in metres; cell centres at 32 g + 15.5."""
     pixels = (grid[..., :2] + 0.5) * (IMAGE_SIZE / side) - 0.5
     depth = ((grid[..., 2:] + 0.5) / side - 0.5) * DEPTH_RANGE
+    return torch.cat([pixels, depth], -1)
+
+
+def joints_to_grid(joints_img: Tensor, side: int) -> Tensor:
+    """Inverse of `grid_to_joints`."""
+    pixels = (joints_img[..., :2] + 0.5) * (side / IMAGE_SIZE) - 0.5
+    depth = (joints_img[..., 2:] / DEPTH_RANGE + 0.5) * side - 0.5
     return torch.cat([pixels, depth], -1)
 
 

@@ -14,10 +14,8 @@ from common.utils.errors import UserError
 
 
 def save_atomic(value: dict[str, Any], path: Path) -> None:
-    """Write beside the target, flush to the disk, then rename: the old file stays until the new is whole.
-
-    Raises UserError when the disk is full or not writable; what was there before is untouched.
-    """
+    """Write beside the target, flush to the disk, then rename; UserError when the disk is full or not
+    writable: what was there before is untouched."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
@@ -47,13 +45,10 @@ def load_tensors(path: Path) -> dict[str, Any]:
 def load_snapshot(path: Path) -> dict[str, Any]:
     """A snapshot of this project: at least `network` (state dict) and `config` (nested plain dict)."""
     snapshot = load_tensors(path)
-    missing = (
-        [key for key in ("network", "config") if key not in snapshot]
-        if isinstance(snapshot, dict)
-        else ["network", "config"]
-    )
-    if missing or "model" not in snapshot["config"]:
-        raise UserError(f"{path} is not an LGNet snapshot: it has no {' and no '.join(missing or ['model'])}")
+    if not isinstance(snapshot, dict) or not {"network", "config"} <= snapshot.keys():
+        raise UserError(f"{path} is not an LGNet snapshot: it has no network or no config")
+    if "model" not in snapshot["config"]:
+        raise UserError(f"{path} is not an LGNet snapshot: its config has no model")
     return snapshot
 
 
@@ -76,9 +71,9 @@ def git_commit(root: Path) -> str:
     """The commit of the code, "+changes" if the tree differs from it, "unknown" outside git."""
 
     def git(*args: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(root), *args], capture_output=True, text=True, check=True
-        ).stdout.strip()
+        return subprocess.check_output(
+            ["git", "-C", root, *args], text=True, stderr=subprocess.DEVNULL
+        ).strip()
 
     try:
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from common.utils.errors import UserError
+from common.utils.errors import UserError, user_message
 
 
 def parse_devices(text: str | None) -> list[torch.device]:
@@ -46,7 +46,12 @@ def launch(work: Callable[..., None], devices: list[torch.device], *args: Any) -
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    mp.spawn(_process, args=(work, devices, port, args), nprocs=len(devices))
+    try:
+        mp.spawn(_process, args=(work, devices, port, args), nprocs=len(devices))
+    except mp.ProcessRaisedException as error:
+        if not user_message(error):
+            raise
+        raise UserError(user_message(error)) from None
 
 
 def _process(
@@ -58,10 +63,9 @@ def _process(
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, rank=rank, world_size=len(devices))
-    try:
-        work(device, *args)
-    finally:
-        dist.destroy_process_group()
+    work(device, *args)
+    # after an error the process just ends: its peers must not fail first, and hide the reason
+    dist.destroy_process_group()
 
 
 def rank() -> int:

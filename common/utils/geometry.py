@@ -52,15 +52,9 @@ def matrix_to_quaternion(matrix: Tensor) -> Tensor:
     squares = torch.stack([1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz], -1)
     wx, wy, wz = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
     xy, xz, yz = m[..., 1, 0] + m[..., 0, 1], m[..., 0, 2] + m[..., 2, 0], m[..., 2, 1] + m[..., 1, 2]
-    candidates = torch.stack(  # row i is 4 q_i q
-        [
-            torch.stack([squares[..., 0], wx, wy, wz], -1),
-            torch.stack([wx, squares[..., 1], xy, xz], -1),
-            torch.stack([wy, xy, squares[..., 2], yz], -1),
-            torch.stack([wz, xz, yz, squares[..., 3]], -1),
-        ],
-        -2,
-    )
+    ww, xx, yy, zz = squares.unbind(-1)
+    rows = [ww, wx, wy, wz, wx, xx, xy, xz, wy, xy, yy, yz, wz, xz, yz, zz]
+    candidates = torch.stack(rows, -1).unflatten(-1, (4, 4))  # row i is 4 q_i q
     best = squares.argmax(-1)[..., None, None].expand(*squares.shape[:-1], 1, 4)
     quaternion = F.normalize(candidates.gather(-2, best).squeeze(-2), dim=-1)
     return torch.where(quaternion[..., :1] < 0, -quaternion, quaternion)

@@ -14,10 +14,7 @@ from common.utils.errors import UserError
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """Any picture OpenCV knows -> RGB (H,W,3) uint8; grey is repeated, alpha dropped, 16 bits cut.
-
-    EXIF orientation is applied. Raises UserError on a file that is missing, empty or no picture.
-    """
+    """Any picture OpenCV knows, EXIF orientation applied -> RGB (H,W,3) uint8; UserError if it is none."""
     try:
         content = np.fromfile(path, np.uint8)  # cv2.imread does not know every path
     except OSError as error:
@@ -32,6 +29,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
 def decode(content: NDArray[np.uint8], flags: int) -> NDArray[np.uint8] | None:
     """The bytes of a picture file -> pixels as OpenCV gives them; None where it cannot."""
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # the caller names a damaged file
     try:
         return cv2.imdecode(content, flags)
     except cv2.error:  # e.g. a header that claims an impossible size
@@ -41,17 +39,11 @@ def decode(content: NDArray[np.uint8], flags: int) -> NDArray[np.uint8] | None:
 def tight_box(points: NDArray, valid: NDArray) -> NDArray | None:
     """Smallest box (4,) around the pixels (..., 2) where valid (...); None if there are none."""
     chosen = points[valid.astype(bool)]
-    if len(chosen) == 0:
-        return None
-    low, high = chosen.min(0), chosen.max(0)
-    return np.concatenate([low, high - low])
+    return np.concatenate([chosen.min(0), np.ptp(chosen, 0)]) if len(chosen) else None
 
 
 def square_box(box: ArrayLike, scale: float = 1.25) -> NDArray[np.float64]:
-    """Boxes (..., 4) -> squares (..., 4) about the same centres, side = scale x the longer side.
-
-    A side is never less than one pixel, so that a crop always exists.
-    """
+    """Boxes (..., 4) -> squares about the same centres, side = scale x the longer side, at least a pixel."""
     box = np.asarray(box, np.float64)
     centre = box[..., :2] + box[..., 2:] / 2
     side = np.maximum(box[..., 2:].max(-1, keepdims=True) * scale, 1.0)

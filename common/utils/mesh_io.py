@@ -12,13 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from common.utils.errors import UserError
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write beside the target, then rename. Raises UserError when the place cannot be written."""
-    write_bytes(path, text.encode())
-
-
 def write_bytes(path: Path, content: bytes) -> None:
-    """As `write_text`, for bytes."""
+    """Write beside the target, then rename. Raises UserError when the place cannot be written."""
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +25,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Plain data as JSON; a number that is not finite raises ValueError."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
 def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
@@ -44,12 +39,4 @@ def write_obj(path: Path, verts: ArrayLike, faces: ArrayLike, comments: tuple[st
     lines = [f"# {comment}" for comment in comments]
     lines += [f"v {x:.7f} {y:.7f} {z:.7f}" for x, y, z in np.asarray(verts, np.float64)]
     lines += [f"f {a} {b} {c}" for a, b, c in np.asarray(faces) + 1]
-    write_text(path, "\n".join(lines) + "\n")
-
-
-def read_obj(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Vertices (V,3) and triangles (F,3) counted from 0; texture and normal indices are ignored."""
-    rows = [line.split() for line in path.read_text().splitlines() if line[:2] in ("v ", "f ")]
-    verts = [[float(number) for number in row[1:4]] for row in rows if row[0] == "v"]
-    faces = [[int(corner.split("/")[0]) - 1 for corner in row[1:4]] for row in rows if row[0] == "f"]
-    return np.array(verts).reshape(-1, 3), np.array(faces, np.int64).reshape(-1, 3)
+    write_bytes(path, ("\n".join(lines) + "\n").encode())

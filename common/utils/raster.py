@@ -55,8 +55,19 @@ def nearest_face(
 ) -> Tensor:
     """Only the face (B,H,W) of `rasterize`, or -1. A faster kernel would go here."""
     corners = gather_corners(points.float(), faces)  # (B,F,3,3)
-    drawn = _drawable(corners.flatten(0, 1), perspective, closed)
-    return _nearest_face(corners, drawn, size, perspective)
+    (batch, count), (height, width) = corners.shape[:2], size
+    corners = corners.flatten(0, 1)
+    owner, row, left, length = _rows(corners, _drawable(corners, perspective, closed), size)
+    pair, column = _spans(left, length)  # (P,) index into the rows; (P,) u
+    row, owner = row.index_select(0, pair), owner.index_select(0, pair)
+    depth = _depth(corners, owner, column, row, perspective)
+    picture = owner.div(count, rounding_mode="floor")
+    pixel = (picture * height + row) * width + column
+    key = _ordered_bits(depth).bitwise_left_shift_(32).bitwise_or_(owner - picture * count)
+    buffer = torch.full((batch * height * width,), EMPTY, device=corners.device)
+    buffer.scatter_reduce_(0, pixel, key, "amin")
+    # The low half of the key, sign-extended, is the face; that of EMPTY is -1.
+    return buffer.bitwise_left_shift_(32).bitwise_right_shift_(32).view(batch, height, width)
 
 
 def gather_corners(values: Tensor, faces: Tensor) -> Tensor:
@@ -67,25 +78,6 @@ def gather_corners(values: Tensor, faces: Tensor) -> Tensor:
     return values[batch, faces]
 
 
-def _nearest_face(corners: Tensor, drawn: Tensor, size: tuple[int, int], perspective: bool) -> Tensor:
-    """Corners (B,F,3,3) of faces, drawn (BF,) or not -> (B,H,W) index of the nearest or -1."""
-    batch, count = corners.shape[:2]
-    height, width = size
-    flat = corners.flatten(0, 1)  # (BF,3,3)
-    owner, row, left, length = _rows(flat, drawn, size)
-    pair, column = _spans(left, length)  # (P,) index into the rows; (P,) u
-    row, owner = row.index_select(0, pair), owner.index_select(0, pair)
-    depth = _plane_depth(flat, perspective)(owner, column, row)
-    picture = owner.div(count, rounding_mode="floor")
-    pixel = (picture * height + row) * width + column
-    key = _ordered_bits(depth).bitwise_left_shift_(32).bitwise_or_(owner - picture * count)
-    buffer = torch.full((batch * height * width,), EMPTY, device=corners.device)
-    buffer.scatter_reduce_(0, pixel, key, "amin")
-    # The low half of the key, sign-extended, is the face; that of EMPTY is -1.
-    face = buffer.bitwise_left_shift_(32).bitwise_right_shift_(32)
-    return face.view(batch, height, width)
-
-
 def _rows(corners: Tensor, drawn: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Rows that triangles cross: face (R,), v (R,), first column (R,), columns covered (R,).
 
@@ -94,22 +86,14 @@ def _rows(corners: Tensor, drawn: Tensor, size: tuple[int, int]) -> tuple[Tensor
     """
     height, width = size
     order = corners[..., 1].argsort(dim=1, stable=True)  # (BF,3)
-    u = corners[..., 0].gather(1, order)
-    v = corners[..., 1].gather(1, order)
+    u, v = corners[..., 0].gather(1, order), corners[..., 1].gather(1, order)
     top = v[:, 0].ceil().clamp(0, height)
     count = (v[:, 2].floor().clamp(max=height - 1) - top + 1).clamp(min=0)
-    count = torch.where(drawn, count, 0)
-    owner, row = _spans(top.long(), count.long())
+    owner, row = _spans(top.long(), torch.where(drawn, count, 0).long())
     u, v = u.index_select(0, owner), v.index_select(0, owner)  # (R,3)
-    long_edge = _crossing(u[:, 0], v[:, 0], u[:, 2], v[:, 2], row)
-    upper = row < v[:, 1]
-    short_edge = torch.where(
-        upper,
-        _crossing(u[:, 0], v[:, 0], u[:, 1], v[:, 1], row),
-        _crossing(u[:, 1], v[:, 1], u[:, 2], v[:, 2], row),
-    )
-    left = torch.minimum(long_edge, short_edge).ceil().clamp(min=0)
-    right = torch.maximum(long_edge, short_edge).floor().clamp(max=width - 1)
+    one = _crossing(u, v, row, 0, 2)
+    other = torch.where(row < v[:, 1], _crossing(u, v, row, 0, 1), _crossing(u, v, row, 1, 2))
+    left, right = one.minimum(other).ceil().clamp(min=0), one.maximum(other).floor().clamp(max=width - 1)
     return owner, row, left.long(), (right - left + 1).clamp(min=0).long()
 
 
@@ -135,34 +119,30 @@ def _spans(start: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
     return owner, value
 
 
-def _crossing(u0: Tensor, v0: Tensor, u1: Tensor, v1: Tensor, row: Tensor) -> Tensor:
-    """u where the edge from (u0,v0) to (u1,v1) crosses a row; stays on the edge if it is flat."""
-    step = ((row - v0) / (v1 - v0).clamp(min=1e-12)).clamp(0, 1)
-    return u0 + step * (u1 - u0)
+def _crossing(u: Tensor, v: Tensor, row: Tensor, a: int, b: int) -> Tensor:
+    """u (R,) where the edge from corner a to b of (R,3) crosses a row; stays on the edge if it is flat."""
+    step = ((row - v[:, a]) / (v[:, b] - v[:, a]).clamp(min=1e-12)).clamp(0, 1)
+    return u[:, a] + step * (u[:, b] - u[:, a])
 
 
-def _plane_depth(corners: Tensor, perspective: bool):
-    """Depth of a face at a pixel: a function of (face (P,), u (P,), v (P,)) -> (P,).
+def _depth(corners: Tensor, face: Tensor, u: Tensor, v: Tensor, perspective: bool) -> Tensor:
+    """Depth (P,) of faces (P,) of (BF,3,3) at pixels u, v (P,).
 
     1/z is affine in the picture under perspective, z itself under weak perspective.
     """
     z = corners[..., 2]
     value = z.reciprocal() if perspective else z  # (BF,3)
-    first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     area = _doubled_area(corners)
+    first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     rise1, rise2 = value[:, 1] - value[:, 0], value[:, 2] - value[:, 0]
     slope_u = (rise1 * second[:, 1] - rise2 * first[:, 1]) / area
     slope_v = (rise2 * first[:, 0] - rise1 * second[:, 0]) / area
     origin = (corners[:, 0, 0], corners[:, 0, 1], value[:, 0])
     plane = torch.stack((*origin, slope_u, slope_v, value.amin(1), value.amax(1)), dim=1)
-
-    def depth(face: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        u0, v0, base, du, dv, low, high = plane.index_select(0, face).unbind(1)
-        # Clamping keeps slivers, whose slopes are huge, within their own corners.
-        at_pixel = torch.minimum(torch.maximum(base + (u - u0) * du + (v - v0) * dv, low), high)
-        return at_pixel.reciprocal() if perspective else at_pixel
-
-    return depth
+    u0, v0, base, du, dv, low, high = plane.index_select(0, face).unbind(1)
+    # Clamping keeps slivers, whose slopes are huge, within their own corners.
+    at_pixel = torch.minimum(torch.maximum(base + (u - u0) * du + (v - v0) * dv, low), high)
+    return at_pixel.reciprocal() if perspective else at_pixel
 
 
 def _ordered_bits(depth: Tensor) -> Tensor:

@@ -11,19 +11,6 @@ from torch.nn import functional
 
 from common.utils.raster import Fragments, gather_corners, nearest_face, rasterize
 
-__all__ = [
-    "Fragments",
-    "at_pixels",
-    "interpolate",
-    "join_meshes",
-    "overlay",
-    "rasterize",
-    "shade",
-    "silhouettes",
-    "vertex_normals",
-    "visible_masks",
-]
-
 
 def interpolate(fragments: Fragments, faces: Tensor, attributes: Tensor) -> Tensor:
     """Vertex attributes (B,V,C) at the pixels: (B,H,W,C), 0 for the background."""
@@ -40,10 +27,10 @@ def at_pixels(fragments: Fragments, faces: Tensor, attributes: Tensor) -> tuple[
     corner = faces.index_select(0, face) if faces.dim() == 2 else faces[picture, face]  # (P,3)
     corner = corner + (picture * attributes.shape[1])[:, None]
     weights = fragments.bary.view(-1, 3).index_select(0, pixel)
-    values = attributes.flatten(0, 1)
     # A gather and a weighted sum in one kernel: three times faster than in steps.
-    mixed = functional.embedding_bag(corner, values, per_sample_weights=weights, mode="sum")
-    return pixel, mixed
+    return pixel, functional.embedding_bag(
+        corner, attributes.flatten(0, 1), per_sample_weights=weights, mode="sum"
+    )
 
 
 def vertex_normals(verts: Tensor, faces: Tensor) -> Tensor:
@@ -102,18 +89,16 @@ def overlay(
     perspective: bool = True,
     valid: Tensor | None = None,
 ) -> Tensor:
-    """Draw M coloured meshes over pictures.
+    """M coloured meshes drawn over pictures (B,3,H,W) in [0,1].
 
-    images: (B,3,H,W) in [0,1]; points: (B,M,V,3) u, v, depth; verts: (B,M,V,3) in the camera, for
-    the shading only; faces: (M,F,3); colors: (M,3) RGB in [0,1]; valid: (B,M), meshes with 0 are
-    left out. Returns (B,3,H,W).
+    points (B,M,V,3): u, v, depth; verts (B,M,V,3): in the camera, for the shading only; faces (M,F,3);
+    colors (M,3) RGB in [0,1]; valid (B,M): meshes with 0 are left out.
     """
     if valid is not None:
         points = torch.where(valid[..., None, None] > 0, points, torch.nan)
     joined, triangles = join_meshes(points, faces)
     fragments = rasterize(joined, triangles, tuple(images.shape[-2:]), perspective)
-    at_vertices = vertex_normals(verts.float().flatten(1, 2), triangles)
-    normals = interpolate(fragments, triangles, at_vertices)
+    normals = interpolate(fragments, triangles, vertex_normals(verts.float().flatten(1, 2), triangles))
     owner = fragments.face.clamp(min=0).div(faces.shape[1], rounding_mode="floor")  # (B,H,W)
     light = functional.normalize(images.new_tensor((-0.3, -0.5, -0.8)), dim=0)
     color = shade(normals, colors[owner], light, 0.35).clamp(0, 1).movedim(-1, 1)

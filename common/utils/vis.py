@@ -41,10 +41,9 @@ def draw_meshes(
     perspective: bool = False,
     alpha: float = 0.75,
 ) -> Picture:
-    """Lay shaded meshes over a picture, the nearer over the farther.
+    """Lay shaded meshes over a picture, the nearer over the farther; arguments as `render.overlay`.
 
-    points (M,V,3): u, v, depth; verts (M,V,3): camera axes, for the shading; faces (M,F,3);
-    colors (M,3) RGB in [0,1]. perspective: depth is a true depth, not a weak-perspective one.
+    perspective: depth is a true depth, not a weak-perspective one.
     """
     window = _window(points, picture.shape)
     if window is None:

@@ -1,5 +1,3 @@
-"""InterHand2.6M."""
-
 from data.InterHand26M.dataset import InterHand26M
 
 __all__ = ["InterHand26M"]

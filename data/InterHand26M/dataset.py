@@ -62,14 +62,18 @@ class InterHand26M(HandDataset):
         self.split, self.log = split, log
         self.images = files.find_images(interhand_images_path, split)
         self.columns = files.read_data(files.annotation_file(folder, split, "data"))
-        self._say_total()
+        total, whole = len(self), records.TOTALS[split]
+        note = "" if total == whole else f" (v1.0 at 5 fps has {whole:,}: this is another set or a part)"
+        log(f"InterHand2.6M {split}: {total:,} annotations{note}")
         self._mark_human(files.read_human_ids(folder, split), subset)
         self._keep_hands(hands, hand_type_valid_only)
         self._join(folder, use_fits, need_both_fits)
         self._keep_pictures(limit, min_brightness)
         self._place(mano)
         self._read_rootnet(root_net_output_path)
-        self._say_summary(mano.name)
+        right, left = (self.frames.fit_valid[self.columns["frame_row"]] & self.columns["hands"]).sum(0)
+        log(f"  fits, posed on the {mano.name}: {right:,} right, {left:,} left hands")
+        log(f"  annotated by humans: {self.columns['human'].sum():,}")
         del self.log  # workers need no log, and it may not travel to them
 
     def __len__(self) -> int:
@@ -78,30 +82,30 @@ class InterHand26M(HandDataset):
     def record(self, index: int) -> dict[str, Any]:
         """One raw record, in the camera of its picture (see data/base.py)."""
         row = {key: column[index] for key, column in self.columns.items()}
-        frames, cameras = self.frames, self.cameras
         f, c = row["frame_row"], row["camera_row"]
-        rotation, translation = cameras.rotation[c], cameras.translation[c]
-        fit_valid = frames.fit_valid[f] & row["hands"]
-        shape = frames.shape[f]
+        joints, joints_valid, pose, shape, _, fitted = (values[f] for values in self.frames[1:])
+        rotation, translation = self.cameras.rotation[c], self.cameras.translation[c]
+        fit_valid = fitted & row["hands"]
+        valid = {
+            "joints_valid": joints_valid,
+            "joints_seen": row["seen"],
+            "pose_valid": fit_valid,
+            "shape_valid": fit_valid & (np.abs(shape) <= MAX_BETA).all(-1),
+            "present": row["hands"],
+        }
         return {
             "id": str(row["id"]),
             "image_path": self.images / row["file"].decode(),
             "hand_type": files.HAND_TYPES[row["hand_type"]],
             "human_annotated": bool(row["human"]),
-            "K_orig": cameras.K[c],
+            "K_orig": self.cameras.K[c],
             "image_size": row["size"],
-            "box": row["box"],
-            "joints": frames.joints[f] @ rotation.T + translation,
-            "joints_valid": frames.joints_valid[f].astype(np.float32),
-            "joints_seen": row["seen"].astype(np.float32),
-            "pose": turned_pose(frames.pose[f], rotation),
+            "joints": joints @ rotation.T + translation,
+            "pose": turned_pose(pose, rotation),
             "shape": shape,
             "pivot": self.pivots[f] @ rotation.T + translation,
-            "pose_valid": fit_valid.astype(np.float32),
-            "shape_valid": (fit_valid & (np.abs(shape) <= MAX_BETA).all(-1)).astype(np.float32),
-            "root_depth": row["root_depth"],
-            "root_depth_valid": row["root_depth_valid"],
-            "present": row["hands"].astype(np.float32),
+            **{key: row[key] for key in ("box", "root_depth", "root_depth_valid")},
+            **{key: flags.astype(np.float32) for key, flags in valid.items()},
         }
 
     def _keep(self, what: str, keep: NDArray[np.bool_]) -> None:
@@ -110,11 +114,6 @@ class InterHand26M(HandDataset):
         self.log(f"  {what}: {len(self):,} ({len(keep) - len(self):,} left out)")
         if len(self) == 0:
             raise UserError(f"InterHand2.6M {self.split}: no record is left after the step '{what}'")
-
-    def _say_total(self) -> None:
-        total, whole = len(self), records.TOTALS[self.split]
-        note = "" if total == whole else f" (v1.0 at 5 fps has {whole:,}: this is another set or a part)"
-        self.log(f"InterHand2.6M {self.split}: {total:,} annotations{note}")
 
     def _mark_human(self, human_ids: NDArray[np.int64] | None, subset: str) -> None:
         ids = self.columns["id"]
@@ -158,22 +157,13 @@ class InterHand26M(HandDataset):
         self.pivots = mano.rest_wrist(shape).cpu().numpy() + self.frames.trans  # (F,2,3)
 
     def _read_rootnet(self, path: str | Path | None) -> None:
-        count = len(self)
-        numbers = np.zeros((count, 8))
         file = None if path is None else files.find_rootnet(path, self.split)
         rows = {} if file is None else files.read_rootnet(file)
-        found = np.array([id in rows for id in self.columns["id"].tolist()], bool)
-        for index in np.flatnonzero(found):
-            numbers[index] = rows[int(self.columns["id"][index])]
+        ids = self.columns["id"].tolist()
+        numbers = np.array([rows.get(id, np.zeros(8)) for id in ids])
+        found = np.array([id in rows for id in ids])
         self.columns["root_depth"] = numbers[:, 4:6].astype(np.float32)
         self.columns["root_depth_valid"] = (numbers[:, 6:] > 0.5).astype(np.float32)
         if self.split != "train":  # already squared and enlarged by RootNet
             self.columns["box"][found] = numbers[found, :4]
-        self.log(f"  RootNet: {'not used' if file is None else f'{found.sum():,} of {count:,} records'}")
-
-    def _say_summary(self, hand_model: str) -> None:
-        fits = self.frames.fit_valid[self.columns["frame_row"]] & self.columns["hands"]
-        right, left = fits.sum(0)
-        human = self.columns["human"].sum()
-        self.log(f"  fits, posed on the {hand_model}: {right:,} right, {left:,} left hands")
-        self.log(f"  annotated by humans: {human:,}")
+        self.log(f"  RootNet: {'not used' if file is None else f'{found.sum():,} of {len(self):,} records'}")

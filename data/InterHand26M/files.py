@@ -5,15 +5,13 @@ get this project's order (2,21 wrist first), tables are keyed by the strings of 
 """
 
 import contextlib
-import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools.coco import COCO
 
 from common.hand.joints import HANDS, INTERHAND_TO_JOINTS
 from common.utils.errors import UserError
@@ -27,25 +25,25 @@ SEE_README = 'see "InterHand2.6M" in the README'
 
 def find_annotations(folder: str | Path, split: str) -> Path:
     """The folder of a split's JSON files, from the folder of the splits or the one above it."""
-    given = Path(folder).expanduser()
-    for candidate in (given / split, given / "annotations" / split):
-        if candidate.is_dir():
-            return candidate
-    for candidate in (given, given / "annotations"):
-        if any((candidate / old).is_dir() for old in ("all", "human_annot", "machine_annot")):
-            raise UserError(
-                f"{candidate} holds InterHand2.6M v0.0, which is withdrawn: get v1.0; {SEE_README}"
-            )
-    raise UserError(f"interhand_anno_dir: no folder {given / split}; {SEE_README}")
+    found = _find(folder, "annotations", split)
+    if found is None:
+        old = any(_find(folder, "annotations", name) for name in ("all", "human_annot", "machine_annot"))
+        reason = "v0.0, which is withdrawn: get v1.0" if old else f"no folder {split}"
+        raise UserError(f"interhand_anno_dir: {folder} holds {reason}; {SEE_README}")
+    return found
 
 
 def find_images(folder: str | Path, split: str) -> Path:
     """The folder of a split's pictures (holds Capture*), from that of the splits or above."""
+    found = _find(folder, "images", split)
+    if found is None:
+        raise UserError(f"interhand_images_path: {folder} holds no folder {split}; {SEE_README}")
+    return found
+
+
+def _find(folder: str | Path, above: str, name: str) -> Path | None:
     given = Path(folder).expanduser()
-    for candidate in (given / split, given / "images" / split):
-        if candidate.is_dir():
-            return candidate
-    raise UserError(f"interhand_images_path: no folder {given / split}; {SEE_README}")
+    return next((path for path in (given / name, given / above / name) if path.is_dir()), None)
 
 
 def find_rootnet(path: str | Path, split: str) -> Path | None:
@@ -81,7 +79,7 @@ def annotation_file(folder: Path, split: str, kind: str) -> Path:
     return folder / f"InterHand2.6M_{split}_{kind}.json"
 
 
-def read_rows(path: Path, parse: Callable[[Any], Any], rows: list[tuple[str, Any]]) -> list[Any]:
+def read_rows(path: Path, parse: Callable[[Any], Any], rows: Iterable[tuple[str, Any]]) -> list[Any]:
     """Parse (name, row) pairs; UserError names the file and the row that is not as it should be."""
     parsed = []
     for name, row in rows:
@@ -93,41 +91,26 @@ def read_rows(path: Path, parse: Callable[[Any], Any], rows: list[tuple[str, Any
     return parsed
 
 
+# `*_data.json` as columns of N annotations: size is width, height; seen (N,2,21): annotated and inside
+# the picture; hand_type: index into HAND_TYPES.
+# fmt: off
+COLUMNS = {"id": np.int64, "file": bytes, "size": np.int32, "capture": bytes, "camera": bytes, "frame": bytes,
+           "box": np.float32, "seen": bool, "hand_type": np.int8, "hand_type_valid": bool}
+# fmt: on
+
+
 def read_data(path: Path) -> dict[str, NDArray]:
-    """`*_data.json` as columns, one row per annotation joined to its image by image_id.
-
-    id (N,) int64; file, capture, camera, frame (N,) bytes; size (N,2) int32 width, height;
-    box (N,4) float32; seen (N,2,21) bool: annotated and inside the picture; hand_type (N,) index
-    into HAND_TYPES; hand_type_valid (N,) bool.
-    """
-    coco = index_coco(path)
-    names = [(f"annotation {row.get('id')}", row) for row in coco.dataset["annotations"]]
-    rows = read_rows(path, lambda row: _data_row(row, coco.imgs), names)
-    ids, files, sizes, captures, cameras, frames, boxes, seen, kinds, valid = zip(*rows, strict=True)
-    return {
-        "id": np.array(ids, np.int64),
-        "file": np.array(files),
-        "size": np.array(sizes, np.int32),
-        "capture": np.array(captures),
-        "camera": np.array(cameras),
-        "frame": np.array(frames),
-        "box": np.array(boxes, np.float32),
-        "seen": np.stack(seen),
-        "hand_type": np.array(kinds, np.int8),
-        "hand_type_valid": np.array(valid, bool),
-    }
-
-
-def index_coco(path: Path) -> COCO:
-    """pycocotools' index over an already parsed file, without its chatter."""
-    dataset = read_json(path, _compact)
-    if not isinstance(dataset, dict) or not dataset.get("annotations") or "images" not in dataset:
-        raise UserError(f"{path} holds no images and annotations; {SEE_README}")
-    coco = COCO()
-    coco.dataset = dataset
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco.createIndex()
-    return coco
+    """COLUMNS of `*_data.json`, one row per annotation joined to its image by image_id."""
+    content = read_json(path, _compact)
+    try:
+        images = {image["id"]: image for image in content["images"]}
+        names = [(f"annotation {row.get('id')}", row) for row in content["annotations"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} holds no rows of images and annotations: {error}; {SEE_README}") from None
+    if not names:
+        raise UserError(f"{path} holds no annotations; {SEE_README}")
+    columns = zip(*read_rows(path, lambda row: _data_row(row, images), names), strict=True)
+    return {name: np.array(next(columns), kind) for name, kind in COLUMNS.items()}
 
 
 def _compact(row: dict[str, Any]) -> dict[str, Any]:
@@ -139,19 +122,14 @@ def _compact(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _data_row(row: dict[str, Any], images: dict[int, dict[str, Any]]) -> tuple:
+    """In the order of COLUMNS."""
     if row["image_id"] not in images:
         raise ValueError(f"image_id {row['image_id']} is not among the images")
     image = images[row["image_id"]]
-    return (
-        row["id"],
-        image["file_name"].encode(),
-        (image["width"], image["height"]),
-        *(str(image[key]).encode() for key in ("capture", "camera", "frame_idx")),
-        row["bbox"],
-        joint_flags(row["joint_valid"]),
-        HAND_TYPES.index(row["hand_type"]),
-        row["hand_type_valid"],
-    )
+    keys = [str(image[key]).encode() for key in ("capture", "camera", "frame_idx")]
+    kind = HAND_TYPES.index(row["hand_type"])
+    head = (row["id"], image["file_name"].encode(), (image["width"], image["height"]), *keys)
+    return (*head, row["bbox"], joint_flags(row["joint_valid"]), kind, row["hand_type_valid"])
 
 
 def joint_flags(flags: list) -> NDArray[np.bool_]:
@@ -161,20 +139,9 @@ def joint_flags(flags: list) -> NDArray[np.bool_]:
 
 def read_cameras(path: Path) -> dict[tuple[str, str], tuple[NDArray, NDArray, NDArray]]:
     """(capture, camera) -> world-to-camera rotation (3,3), translation (3,) in metres, K (3,3)."""
-    captures = read_json(path)
-    cameras = {}
-    for capture, entry in captures.items():
-        names = [(f"capture {capture} camera {name}", name) for name in entry["campos"]]
-        parsed = read_rows(path, lambda name, entry=entry: _camera(entry, name), names)
-        cameras.update({(capture, name): value for (_, name), value in zip(names, parsed, strict=True)})
-    return cameras
-
-
-def _camera(entry: dict[str, Any], name: str) -> tuple[NDArray, NDArray, NDArray]:
-    rotation = np.array(entry["camrot"][name], np.float64).reshape(3, 3)
-    position = np.array(entry["campos"][name], np.float64).reshape(3) / 1000
-    (fx, fy), (cx, cy) = entry["focal"][name], entry["princpt"][name]
-    return rotation, -rotation @ position, np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
+    captures = _captures(path).items()
+    rows = {(c, name): (entry, name) for c, entry in captures for name in entry.get("campos", ())}
+    return _read_table(path, "camera", rows, _camera)
 
 
 def read_joints(path: Path) -> dict[tuple[str, str], tuple[NDArray, NDArray]]:
@@ -182,27 +149,43 @@ def read_joints(path: Path) -> dict[tuple[str, str], tuple[NDArray, NDArray]]:
 
     An unannotated joint holds anything, often [1, 1, 1]: only the flag tells.
     """
-    rows = _frames(read_json(path))
-    parsed = read_rows(
-        path, _joints, [(f"capture {key[0]} frame {key[1]}", row) for key, row in rows.items()]
-    )
-    return dict(zip(rows, parsed, strict=True))
+    return _read_table(path, "frame", _frames(path), _joints)
 
 
-def _frames(captures: dict[str, dict]) -> dict[tuple[str, str], Any]:
-    return {(c, f): row for c, frames in captures.items() for f, row in (frames or {}).items()}
+def read_fits(path: Path) -> dict[tuple[str, str], list[NDArray | None]]:
+    """(capture, frame) -> per hand None or pose 48, shape 10, trans 3 (world, metres)."""
+    return _read_table(path, "frame", _frames(path), _fits)
+
+
+def _captures(path: Path) -> dict[str, dict]:
+    captures = read_json(path)
+    if not isinstance(captures, dict) or not all(isinstance(c or {}, dict) for c in captures.values()):
+        raise UserError(f"{path} is no table of captures; {SEE_README}")
+    return {capture: entry or {} for capture, entry in captures.items()}
+
+
+def _frames(path: Path) -> dict[tuple[str, str], Any]:
+    return {(c, f): row for c, frames in _captures(path).items() for f, row in frames.items()}
+
+
+def _read_table(path: Path, kind: str, rows: dict[tuple[str, str], Any], parse: Callable[[Any], Any]) -> dict:
+    if not rows:
+        raise UserError(f"{path} holds no {kind} of any capture; {SEE_README}")
+    names = [f"capture {capture} {kind} {name}" for capture, name in rows]
+    return dict(zip(rows, read_rows(path, parse, zip(names, rows.values(), strict=True)), strict=True))
+
+
+def _camera(row: tuple[dict[str, Any], str]) -> tuple[NDArray, NDArray, NDArray]:
+    entry, name = row
+    rotation = np.array(entry["camrot"][name], np.float64).reshape(3, 3)
+    position = np.array(entry["campos"][name], np.float64).reshape(3) / 1000
+    (fx, fy), (cx, cy) = entry["focal"][name], entry["princpt"][name]
+    return rotation, -rotation @ position, np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
 
 
 def _joints(row: dict[str, Any]) -> tuple[NDArray, NDArray]:
     joints = np.array(row["world_coord"], np.float64).reshape(42, 3) / 1000
     return joints[BOTH_TO_JOINTS], joint_flags(row["joint_valid"])
-
-
-def read_fits(path: Path) -> dict[tuple[str, str], list[NDArray | None]]:
-    """(capture, frame) -> per hand None or pose 48, shape 10, trans 3 (world, metres)."""
-    rows = _frames(read_json(path))
-    parsed = read_rows(path, _fits, [(f"capture {key[0]} frame {key[1]}", row) for key, row in rows.items()])
-    return dict(zip(rows, parsed, strict=True))
 
 
 def _fits(row: dict[str, Any] | None) -> list[NDArray | None]:
@@ -211,8 +194,7 @@ def _fits(row: dict[str, Any] | None) -> list[NDArray | None]:
 
 
 def _fit(fit: dict[str, list[float]]) -> NDArray:
-    numbers = np.concatenate([np.asarray(fit[key], np.float64) for key in ("pose", "shape", "trans")])
-    return numbers.reshape(61)
+    return np.concatenate([np.asarray(fit[key], float) for key in ("pose", "shape", "trans")]).reshape(61)
 
 
 def read_human_ids(folder: Path, split: str) -> NDArray[np.int64] | None:
@@ -220,14 +202,14 @@ def read_human_ids(folder: Path, split: str) -> NDArray[np.int64] | None:
     for parent in (folder, folder.parent, folder.parent.parent):
         path = parent / f"aid_human_annot_{split}.txt"
         if path.is_file():
-            numbers = [("a line", line) for line in path.read_text().split()]
-            return np.sort(np.array(read_rows(path, int, numbers), np.int64))
+            lines = [("a line", line) for line in path.read_text().split()]
+            return np.sort(np.array(read_rows(path, int, lines), np.int64))
     return None
 
 
 def read_rootnet(path: Path) -> dict[int, NDArray]:
     """Annotation id -> 8 numbers: box 4 in pixels, wrist depths 2 in metres, their validity 2."""
-    rows = [(f"row {number}", row) for number, row in enumerate(read_json(path))]
+    rows = ((f"row {number}", row) for number, row in enumerate(read_json(path)))
     return dict(read_rows(path, _rootnet_row, rows))
 
 

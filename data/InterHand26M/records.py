@@ -3,15 +3,16 @@
 Legend: N records (one picture, one annotation), F time steps (shared by all cameras), C cameras.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from common.hand.joints import LEFT, RIGHT
 from common.hand.mano import ManoLayer
@@ -23,11 +24,10 @@ INTERACTING = files.HAND_TYPES.index("interacting")
 TOTALS = {"train": 1_361_062, "val": 380_125, "test": 849_160}  # v1.0, 5 fps, H+M
 # Training ids below this one are machine annotated, 76,457 of them by humans as well (FORMATS 1.9).
 FIRST_HUMAN_ONLY = {"train": 909_069}
-Keep = Callable[[str, NDArray[np.bool_]], None]
+Columns = dict[str, NDArray]  # of files.COLUMNS and what joining adds, (N,...) each
 
 
-@dataclass
-class Frames:
+class Frames(NamedTuple):
     """What all cameras share at one time step; world frame, metres."""
 
     row: dict[tuple[str, str], int]  # (capture, frame) -> row
@@ -39,8 +39,7 @@ class Frames:
     fit_valid: NDArray[np.bool_]  # (F,2)
 
 
-@dataclass
-class Cameras:
+class Cameras(NamedTuple):
     """x_camera = rotation @ x_world + translation, metres; pixels by K."""
 
     row: dict[tuple[str, str], int]  # (capture, camera) -> row
@@ -57,30 +56,31 @@ def load_frames(folder: Path, split: str, use_fits: bool, log: Callable[[str], N
     if use_fits and fits_file.is_file():
         fits = files.read_fits(fits_file)
     else:
-        reason = f"{fits_file} is missing" if use_fits else "switched off"
-        log(f"  no MANO fits, joints alone: {reason}")
+        log(f"  no MANO fits, joints alone: {f'{fits_file} is missing' if use_fits else 'switched off'}")
     numbers = np.zeros((len(joints), 2, 61))
     valid = np.zeros((len(joints), 2), bool)
     for row, key in enumerate(joints):
         for side, fit in enumerate(fits.get(key, ())):
             if fit is not None and np.isfinite(fit).all():
                 numbers[row, side], valid[row, side] = fit, True
-    positions, flags = (np.stack(part) for part in zip(*joints.values(), strict=True))
     pose, shape, trans = np.split(numbers, [48, 58], axis=-1)
-    row = {key: number for number, key in enumerate(joints)}
-    return Frames(row, positions, flags, pose.reshape(-1, 2, 16, 3), shape, trans, valid)
+    return Frames(*_stacked(joints), pose.reshape(-1, 2, 16, 3), shape, trans, valid)
 
 
 def load_cameras(folder: Path, split: str) -> Cameras:
     """Every camera of every capture of a split."""
-    cameras = files.read_cameras(files.annotation_file(folder, split, "camera"))
-    row = {key: number for number, key in enumerate(cameras)}
-    return Cameras(row, *(np.stack(part) for part in zip(*cameras.values(), strict=True)))
+    return Cameras(*_stacked(files.read_cameras(files.annotation_file(folder, split, "camera"))))
+
+
+def _stacked(table: dict[tuple[str, str], tuple]) -> list:
+    """Rows by key -> the row number of each key, then one array for each column."""
+    columns = zip(*table.values(), strict=True)
+    return [{key: number for number, key in enumerate(table)}, *map(np.stack, columns)]
 
 
 def rows_of(first: NDArray, second: NDArray, table: dict[tuple[str, str], int]) -> NDArray[np.int64]:
     """Two columns of bytes (N,) -> rows of a table (N,), -1 where it has none."""
-    keys: Iterable = zip(first.astype(str).tolist(), second.astype(str).tolist(), strict=True)
+    keys = zip(first.astype(str).tolist(), second.astype(str).tolist(), strict=True)
     return np.array([table.get(key, -1) for key in keys], np.int64)
 
 
@@ -122,64 +122,47 @@ def brightness(folder: Path, names: NDArray[np.bytes_]) -> NDArray[np.float64]:
         return np.array(list(pool.map(mean, names.tolist())))
 
 
-def boxes(
-    mano: ManoLayer, columns: dict[str, NDArray], frames: Frames, cameras: Cameras, chunk: int = 256
-) -> NDArray[np.float64]:
+def boxes(mano: ManoLayer, columns: Columns, frames: Frames, cameras: Cameras) -> NDArray[np.float64]:
     """Tight boxes (N,4) of the meshes, of the joints of hands without a fit, clipped to the
     picture; the annotated box where nothing of this lies in the picture. Runs on mano's device."""
     result = columns["box"].astype(np.float64)
-    keys = ("frame_row", "camera_row", "hands", "seen")
     order = np.argsort(columns["frame_row"], kind="stable")  # so that a chunk has few time steps
-    for start in range(0, len(order), chunk):
-        rows = order[start : start + chunk]
-        part = {key: columns[key][rows] for key in keys}
-        meshes = _extents(*_mesh_points(mano, part, frames), part, cameras)
-        joints = _extents(*_joint_points(part, frames), part, cameras)
+    for rows in np.split(order, range(256, len(order), 256)):
+        part = {key: columns[key][rows] for key in ("frame_row", "camera_row", "hands", "seen")}
+        low, high = _extents(*_points(mano, part, frames), part["camera_row"], cameras)
         # what the picture shows, as RootNet's boxes do: a hand far outside would shrink all
-        low = np.maximum(np.minimum(meshes[0], joints[0]), 0)  # (n,2)
-        high = np.minimum(np.maximum(meshes[1], joints[1]), columns["size"][rows] - 1)
+        low, high = np.maximum(low, 0), np.minimum(high, columns["size"][rows] - 1)
         found = (low < high).all(-1)
         result[rows[found]] = np.concatenate([low, high - low], -1)[found]
     return result
 
 
-def _mesh_points(
-    mano: ManoLayer, part: dict[str, NDArray], frames: Frames
-) -> tuple[torch.Tensor, NDArray[np.bool_]]:
-    """World vertices (n,2,778,3) of the records' hands, and which are fits of theirs (n,2,1)."""
-    steps, step = np.unique(part["frame_row"], return_inverse=True)
-    pose, shape, trans = (
-        torch.from_numpy(values[steps]).float().to(mano.template.device)
-        for values in (frames.pose, frames.shape, frames.trans)
-    )
+def _points(mano: ManoLayer, part: Columns, frames: Frames) -> tuple[Tensor, Tensor]:
+    """World vertices and joints (n,2,778+21,3) of the records' hands; which of them count."""
+    row, hands = part["frame_row"], part["hands"]
+    steps, step = np.unique(row, return_inverse=True)
+    fits = (frames.pose, frames.shape, frames.trans)
+    pose, shape, trans = (torch.from_numpy(v[steps]).float().to(mano.template.device) for v in fits)
     with torch.no_grad():
         verts = mano(pose, shape)[0] + trans[:, :, None]
-    valid = frames.fit_valid[part["frame_row"]] & part["hands"]
-    return verts[torch.from_numpy(step).to(verts.device)], valid[..., None]
-
-
-def _joint_points(part: dict[str, NDArray], frames: Frames) -> tuple[torch.Tensor, NDArray[np.bool_]]:
-    """World joints (n,2,21,3), and which are seen of hands without a fit (n,2,21)."""
-    row = part["frame_row"]
-    use = part["hands"] & ~frames.fit_valid[row]
-    valid = frames.joints_valid[row] & part["seen"] & use[..., None]
-    return torch.from_numpy(frames.joints[row]).float(), valid
+    joints = torch.from_numpy(frames.joints[row]).to(verts)
+    fitted = frames.fit_valid[row][..., None]
+    seen = frames.joints_valid[row] & part["seen"] & ~fitted
+    valid = np.concatenate([fitted.repeat(verts.shape[2], -1), seen], -1) & hands[..., None]
+    world = torch.cat([verts[torch.from_numpy(step).to(verts.device)], joints], 2)
+    return world, torch.from_numpy(valid).to(verts.device)
 
 
 def _extents(
-    world: torch.Tensor, valid: NDArray[np.bool_], part: dict[str, NDArray], cameras: Cameras
+    world: Tensor, valid: Tensor, camera: NDArray[np.int64], cameras: Cameras
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """World points (n,2,P,3) -> lowest and highest pixel (n,2) of those that are valid (n,2,P or 1)
-    and before the camera; (inf, -inf) of none."""
-    K, rotation, translation = (
-        values[part["camera_row"]] for values in (cameras.K, cameras.rotation, cameras.translation)
-    )
+    """World points (n,2,P,3) -> lowest and highest pixel (n,2) of those that are valid (n,2,P) and
+    before the camera; (inf, -inf) of none."""
+    rotation, translation, K = (values[camera] for values in cameras[1:])
     projection = np.concatenate([K @ rotation, K @ translation[..., None]], -1)  # (n,3,4)
-    matrix = torch.from_numpy(projection).float().to(world.device)
+    matrix = torch.from_numpy(projection).to(world)
     image = torch.baddbmm(matrix[:, None, :, 3], world.flatten(1, 2), matrix[..., :3].mT)
-    ahead = image[..., 2:] > 1e-3
-    flags = torch.from_numpy(valid).to(world.device).expand(world.shape[:3]).flatten(1)[..., None]
-    hidden = ~(flags & ahead)
+    hidden = ~(valid.flatten(1)[..., None] & (image[..., 2:] > 1e-3))
     pixels = image[..., :2] / image[..., 2:]
     low = pixels.masked_fill(hidden, torch.inf).amin(1)
     high = pixels.masked_fill(hidden, -torch.inf).amax(1)

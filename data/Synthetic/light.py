@@ -3,19 +3,18 @@
 Legend: B samples, 2 hands, U vertices of hand and arm, S spheres of a hand, P pixels.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.nn.functional import normalize
 
 from data.Synthetic.draws import Draws
 
 SCATTER = (0.35, 0.2, 0.12)  # how far light of each colour creeps past the terminator of skin
 
 
-@dataclass(frozen=True)
-class Lamps:
+class Lamps(NamedTuple):
     """A lamp per hand: direction to it, its colour and that of the sky (B,2,3), gloss (B,2,1)."""
 
     direction: Tensor
@@ -29,16 +28,12 @@ def draw_lamps(draws: Draws) -> Lamps:
     side = draws.normal(1, 1, std=0.7)
     up = -draws.uniform(1, 1, low=-0.2, high=1.0)
     front = -draws.uniform(1, 1, low=0.25)
-    direction = torch.cat((side, up, front), -1) + draws.normal(2, 3, std=0.2)
+    direction = normalize(torch.cat((side, up, front), -1) + draws.normal(2, 3, std=0.2), dim=-1)
     exposure = torch.exp(draws.normal(1, 1, std=0.25) + draws.normal(2, 1, std=0.1))
     share = draws.uniform(1, 1, low=0.2, high=0.65)
     warm = 1 + draws.normal(1, 3, std=0.06)
-    return Lamps(
-        functional.normalize(direction, dim=-1),
-        1.4 * exposure * (1 - share) * warm,
-        1.2 * exposure * share * (2 - warm),
-        draws.uniform(1, 1, high=0.1).expand(-1, 2, -1),
-    )
+    color, sky = 1.4 * exposure * (1 - share) * warm, 1.2 * exposure * share * (2 - warm)
+    return Lamps(direction, color, sky, draws.uniform(1, 1, high=0.1).expand(-1, 2, -1))
 
 
 def shine(values: Tensor, albedo: Tensor, lamps: Lamps, hand: Tensor) -> Tensor:
@@ -47,14 +42,14 @@ def shine(values: Tensor, albedo: Tensor, lamps: Lamps, hand: Tensor) -> Tensor:
     hand (P,): row of the pixel's lamp among the 2 B.
     """
     normal, sky_seen, lamp_seen = values.split((3, 1, 1), -1)
-    rows = torch.cat((lamps.direction, lamps.color, lamps.sky, lamps.gloss), -1).flatten(0, 1)
+    rows = torch.cat(lamps, -1).flatten(0, 1)
     lamp, color, sky, gloss = rows.index_select(0, hand).split((3, 3, 3, 1), -1)
-    normal = functional.normalize(normal, dim=-1)
+    normal = normalize(normal, dim=-1)
     scatter = values.new_tensor(SCATTER)
     facing = (normal * lamp).sum(-1, keepdim=True)
     diffuse = ((facing + scatter) / (1 + scatter)).clamp(min=0) * lamp_seen
     dome = sky_seen * (0.75 - 0.25 * normal[:, 1:2])  # more light from above
-    half = functional.normalize(lamp - lamp.new_tensor((0.0, 0.0, 1.0)), dim=-1)
+    half = normalize(lamp - lamp.new_tensor((0.0, 0.0, 1.0)), dim=-1)
     glint = (normal * half).sum(-1, keepdim=True).clamp(min=0) ** 16 * gloss * lamp_seen
     linear = albedo * (color * diffuse + sky * dome) + glint * color
     # A film's shoulder instead of clipping: light skin keeps its shape in strong light.

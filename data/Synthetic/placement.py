@@ -1,108 +1,53 @@
 """Where two hands are with respect to each other: anchored by kind of interaction, then separated.
 
-Hands are stood in for by spheres along their bones, which makes the distance of two hands a small
-table that can be looked at many times.
+Spheres along the bones stand in for the hands: their distances are a small table.
 
 Legend: B samples, 2 hands, S spheres per hand. The body frame is x right, y down, z away from the
 person; lengths in metres unless a table says millimetres.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from common.hand.joints import BONES, JOINT_NAMES, LEFT, MIDDLE_MCP, RIGHT, TIPS, WRIST
 
 Vector = tuple[float, float, float]
 
 
-@dataclass(frozen=True)
-class Interaction:
-    """One way in which two hands meet, written for the right hand; the left one is mirrored.
-
-    fingers, palms: directions in the body frame (one of the palms is drawn). turn: degrees of
-    random rotation. anchor: joints whose means are brought together, then moved apart (left minus
-    right) by offset +- spread, millimetres; with `either`, z takes either sign. families: weights
-    of `poses.FAMILIES`.
-    """
+class Interaction(NamedTuple):
+    """One way in which two hands meet, written for the right hand; the left one is mirrored."""
 
     weight: float
-    fingers: Vector
-    palms: tuple[Vector, Vector]
-    turn: float
-    anchor: tuple[str, ...]
-    offset: Vector
-    spread: Vector
-    families: tuple[float, ...]
-    either: bool = False
+    fingers: Vector  # direction in the body frame
+    palms: tuple[Vector, Vector]  # likewise; one of them is drawn
+    turn: float  # degrees of random rotation
+    anchor: tuple[str, ...]  # joints whose means are brought together, then moved apart by
+    offset: Vector  # left minus right, mm
+    spread: Vector  # +- so much, mm
+    families: tuple[float, ...]  # weights of `poses.FAMILIES`
+    either: bool = False  # the offset's z takes either sign
 
 
-ANY = (2.0, 3.0, 2.0, 1.5, 1.5, 1.0, 2.0)
 OPEN = (3.0, 3.0, 1.0, 0.0, 0.0, 0.5, 0.0)
-INTERACTIONS = {
-    "apart": Interaction(
-        0.2,
-        (-0.3, -0.8, 0.4),
-        ((-0.3, 0.2, -1), (-0.5, 0.2, 1)),
-        22,
-        ("middle1",),
-        (-165, 0, 0),
-        (25, 20, 20),
-        ANY,
-    ),
-    "beside": Interaction(
-        0.2,
-        (-0.2, -0.9, 0.3),
-        ((-0.2, 0, -1), (-0.3, 0.3, 1)),
-        18,
-        ("middle1",),
-        (-95, 0, 0),
-        (15, 15, 18),
-        ANY,
-    ),
-    "facing": Interaction(
-        0.15,
-        (-0.2, -0.8, 0.5),
-        ((-1, 0, 0.1), (-1, 0, -0.4)),
-        15,
-        ("middle1",),
-        (-40, 0, 0),
-        (12, 15, 15),
-        ANY,
-    ),
-    "tips": Interaction(
-        0.15,
-        (-0.7, -0.5, 0.3),
-        ((-0.4, 0.2, -0.8), (-0.7, 0.5, 0.1)),
-        15,
-        ("index4", "middle4"),
-        (-6, 0, 0),
-        (5, 6, 6),
-        (3.0, 3.0, 2.0, 0.0, 1.0, 2.0, 0.0),
-    ),
-    "interlaced": Interaction(
-        0.12,
-        (-0.55, -0.7, 0.4),
-        ((-0.8, 0, -0.5), (-0.9, 0.1, 0.2)),
-        12,
-        ("index2", "middle2", "ring2", "pinky2"),
-        (-5, 0, 0),
-        (8, 8, 10),
-        OPEN,
-    ),
-    "stacked": Interaction(
-        0.18,
-        (-0.5, -0.7, 0.3),
-        ((0, 0.2, 1), (0, 0.1, -1)),
-        15,
-        ("middle1",),
-        (0, 0, 35),
-        (20, 20, 5),
-        (3.0, 3.0, 2.0, 1.0, 0.5, 0.5, 0.5),
-        True,
-    ),
-}
+ANY = (2.0, 3.0, 2.0, 1.5, 1.5, 1.0, 2.0)
+TOUCH = (3.0, 3.0, 2.0, 0.0, 1.0, 2.0, 0.0)
+STACK = (3.0, 3.0, 2.0, 1.0, 0.5, 0.5, 0.5)
+KNUCKLE, ENDS, SECONDS = ("middle1",), ("index4", "middle4"), ("index2", "middle2", "ring2", "pinky2")
+# fmt: off
+INTERACTIONS = tuple(Interaction(*row) for row in (
+    # apart, beside each other, palms facing
+    (0.20, (-0.3, -0.8, 0.4), ((-0.3, 0.2, -1), (-0.5, 0.2, 1)), 22, KNUCKLE, (-165, 0, 0), (25, 20, 20), ANY),
+    (0.20, (-0.2, -0.9, 0.3), ((-0.2, 0, -1), (-0.3, 0.3, 1)), 18, KNUCKLE, (-95, 0, 0), (15, 15, 18), ANY),
+    (0.15, (-0.2, -0.8, 0.5), ((-1, 0, 0.1), (-1, 0, -0.4)), 15, KNUCKLE, (-40, 0, 0), (12, 15, 15), ANY),
+    # tips touching, interlaced, stacked
+    (0.15, (-0.7, -0.5, 0.3), ((-0.4, 0.2, -0.8), (-0.7, 0.5, 0.1)), 15, ENDS, (-6, 0, 0), (5, 6, 6), TOUCH),
+    (0.12, (-0.55, -0.7, 0.4), ((-0.8, 0, -0.5), (-0.9, 0.1, 0.2)), 12, SECONDS, (-5, 0, 0), (8, 8, 10), OPEN),
+    (0.18, (-0.5, -0.7, 0.3), ((0, 0.2, 1), (0, 0.1, -1)), 15, KNUCKLE, (0, 0, 35), (20, 20, 5), STACK, True),
+))
+# fmt: on
 
 # Spheres as (joint, joint, share of the way). The last three continue the arm behind the wrist.
 SPHERES = (
@@ -121,18 +66,11 @@ SHADING = tuple(
 ARM_RADIUS = 0.026
 
 
-def table(name: str, device: torch.device) -> Tensor:
-    """One field of every interaction as a tensor, in their order."""
-    rows = [getattr(kind, name) for kind in INTERACTIONS.values()]
-    return torch.tensor(rows, dtype=torch.float32, device=device)
-
-
-def anchor_weights(device: torch.device) -> Tensor:
-    """(kinds, 21): shares of the joints in each interaction's anchor."""
-    rows = torch.zeros(len(INTERACTIONS), len(JOINT_NAMES), device=device)
-    for row, kind in zip(rows, INTERACTIONS.values(), strict=True):
-        row[[JOINT_NAMES.index(name) for name in kind.anchor]] = 1 / len(kind.anchor)
-    return rows
+def interaction_tables(device: torch.device) -> dict[str, Tensor]:
+    """Every field of all interactions (kinds,...), the anchor as shares of the 21 joints."""
+    columns = dict(zip(Interaction._fields, zip(*INTERACTIONS, strict=True), strict=True))
+    columns["anchor"] = [[(name in row) / len(row) for name in JOINT_NAMES] for row in columns["anchor"]]
+    return {name: torch.tensor(rows, dtype=torch.float32, device=device) for name, rows in columns.items()}
 
 
 def sphere_weights(device: torch.device) -> Tensor:
@@ -146,8 +84,7 @@ def sphere_weights(device: torch.device) -> Tensor:
 
 def sphere_radii(centres: Tensor, verts: Tensor, nearest: int = 8) -> Tensor:
     """Radii (S,) on a resting hand: mean distance of centres (S,3) to their nearest vertices."""
-    distance = torch.cdist(centres, verts).topk(nearest, largest=False).values.mean(-1)
-    radius = distance.clamp(0.005, 0.017)
+    radius = torch.cdist(centres, verts).topk(nearest, largest=False).values.mean(-1).clamp(0.005, 0.017)
     radius[-ARM_SPHERES:] = ARM_RADIUS
     return radius
 
@@ -161,8 +98,8 @@ def overlap(centres: Tensor, radii: Tensor) -> Tensor:
 def separate(centres: Tensor, radii: Tensor, away: Tensor, steps: int = 16, last: int = 6) -> Tensor:
     """Shift (B,3) of the left hand after which the hands only touch.
 
-    First the worst pair of spheres is moved apart again and again, so that fingers find their
-    gaps; what does not come free that way is moved along `away` (B,3) until it does.
+    The worst pair of spheres is moved apart `steps` times, so that fingers find their gaps; what is
+    not free then is moved along `away` (B,3).
     """
     shift = torch.zeros_like(away)
     batch = torch.arange(len(away), device=away.device)
@@ -171,7 +108,7 @@ def separate(centres: Tensor, radii: Tensor, away: Tensor, steps: int = 16, last
         depth, pair = overlap(moved, radii).flatten(1).max(1)
         right, left = pair.div(len(radii), rounding_mode="floor"), pair % len(radii)
         gap = moved[batch, LEFT, left] - moved[batch, RIGHT, right]
-        direction = torch.nn.functional.normalize(gap, dim=-1)
+        direction = normalize(gap, dim=-1)
         depth = depth.clamp(min=0)
         if step >= steps:
             direction, depth = away, torch.where(depth > 0.001, depth + 0.004, 0)

@@ -10,7 +10,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.nn.functional import normalize
 
 from common.hand.joints import LEFT, MANO_FINGERS, MANO_JOINT_NAMES
 from common.utils.geometry import axis_angle_to_matrix
@@ -18,6 +18,7 @@ from data.Synthetic.draws import Draws
 
 FINGERS = ("index", "middle", "ring", "pinky")
 PALM = (0.0, -1.0, 0.0)
+VIEWS = ((0.0, 30.0), (180.0, 10.0))  # yaw and pitch, degrees: over the shoulder, from the front
 
 # Curl (0 straight, 1 fist) of each finger: lowest and highest per family of hand shapes.
 FAMILIES = {
@@ -34,22 +35,21 @@ FIST, POINTING = list(FAMILIES).index("fist"), list(FAMILIES).index("pointing")
 # Degrees towards the thumb, index to pinky, of spread and of closed fingers; 0 is the rest pose.
 SPREAD = (9.0, 2.0, -4.0, -7.0)
 CLOSED = (-8.0, 1.0, 7.0, 18.0)
+# Thumb: opposition (towards the palm), adduction, flexion of MCP and of IP; lowest, highest, with a fist.
+THUMB = ((-8.0, -22.0, -5.0, -8.0), (45.0, 12.0, 40.0, 60.0), (42.0, -5.0, 30.0, 35.0))
 
 
 def finger_angles(draws: Draws, family: Tensor) -> tuple[Tensor, Tensor]:
     """Hand shapes from families (B,2) -> flexion (B,2,4,3) and abduction (B,2,4), degrees."""
-    limits = torch.tensor(list(FAMILIES.values()), device=family.device)[family]  # (B,2,4,2)
-    curl = limits[..., 0] + (limits[..., 1] - limits[..., 0]) * draws.uniform(2, 4)
+    low, high = draws.tensor(list(FAMILIES.values()))[family].unbind(-1)  # (B,2,4)
+    curl = low + (high - low) * draws.uniform(2, 4)
     # Fingers pull each other along, but for a pointing one.
     pull = torch.where(family == POINTING, 0.0, 0.3)[..., None]
     curl = torch.lerp(curl, curl.mean(-1, keepdim=True).expand_as(curl), pull)
-    knuckle = (curl + draws.normal(2, 4, std=0.1)).clamp(0, 1)
-    middle = (curl + draws.normal(2, 4, std=0.1)).clamp(0, 1)
-    first = knuckle * 92 - 12
-    second = middle * 98 + 2
+    knuckle, middle = ((curl + draws.normal(2, 4, std=0.1)).clamp(0, 1) for _ in range(2))
+    first, second = knuckle * 92 - 12, middle * 98 + 2
     third = second * draws.uniform(2, 4, low=0.45, high=0.7)  # DIP follows PIP (shared tendon)
-    spread = torch.tensor(SPREAD, device=curl.device)
-    closed = torch.tensor(CLOSED, device=curl.device)
+    spread, closed = draws.tensor(SPREAD), draws.tensor(CLOSED)
     # Flexed fingers converge: they cannot stay spread.
     closing = (draws.uniform(2, 1, low=-0.1, high=1.0) + 0.8 * curl).clamp(max=1)
     abduction = spread + (closed - spread) * closing + draws.normal(2, 4, std=2.0, limit=2)
@@ -57,28 +57,26 @@ def finger_angles(draws: Draws, family: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def thumb_angles(draws: Draws, family: Tensor) -> Tensor:
-    """(B,2,4) degrees: opposition (towards the palm), adduction, flexion of MCP and of IP."""
-    low = torch.tensor((-8.0, -22.0, -5.0, -8.0), device=family.device)
-    high = torch.tensor((45.0, 12.0, 40.0, 60.0), device=family.device)
+    """(B,2,4) degrees, see THUMB."""
+    low, high, fist = draws.tensor(THUMB)
     free = low + (high - low) * draws.uniform(2, 4)
     # Beside or over curled fingers the thumb has less room.
-    fist = torch.tensor((42.0, -5.0, 30.0, 35.0), device=family.device) + draws.normal(2, 4, std=5)
     curled = ((family == FIST) | (family == POINTING))[..., None]
-    return torch.where(curled, fist, free)
+    return torch.where(curled, fist + draws.normal(2, 4, std=5), free)
 
 
 def finger_axes(rest_joints: Tensor) -> Tensor:
     """Flexion axes (15,3) of joints 1..15 from the right hand's rest skeleton (16,3)."""
     palm = rest_joints.new_tensor(PALM)
-    rows = []
+    # the thumb's pad looks half to the palm, half to the other fingers
+    pad = normalize(palm + rest_joints.new_tensor((0.25, 0.0, -0.8)), dim=0)
+    axes = []
     for finger in MANO_FINGERS:
         first = MANO_JOINT_NAMES.index(f"{finger}1")
-        along = functional.normalize(rest_joints[first + 2] - rest_joints[first], dim=0)
-        inward = palm
-        if finger == "thumb":  # its pad looks half to the palm, half to the other fingers
-            inward = functional.normalize(palm + rest_joints.new_tensor((0.25, 0.0, -0.8)), dim=0)
-        rows.append(functional.normalize(torch.linalg.cross(along, inward), dim=0).expand(3, 3))
-    return torch.cat(rows)
+        along = normalize(rest_joints[first + 2] - rest_joints[first], dim=0)
+        axis = torch.linalg.cross(along, pad if finger == "thumb" else palm)
+        axes.append(normalize(axis, dim=0).expand(3, 3))
+    return torch.cat(axes)
 
 
 def finger_rotations(draws: Draws, family: Tensor, axes: Tensor) -> Tensor:
@@ -86,14 +84,12 @@ def finger_rotations(draws: Draws, family: Tensor, axes: Tensor) -> Tensor:
     flexion, abduction = finger_angles(draws, family)
     thumb = thumb_angles(draws, family)
     order = [FINGERS.index(name) for name in MANO_FINGERS if name != "thumb"]
-    bend = torch.cat((flexion[:, :, order].flatten(2), torch.zeros_like(thumb[..., :1])), -1)
-    bend = torch.cat((bend, thumb[..., 2:]), -1)  # (B,2,15)
+    none = torch.zeros_like(thumb[..., :1])
+    bend = torch.cat((flexion[:, :, order].flatten(2), none, thumb[..., 2:]), -1)  # (B,2,15)
     rotation = rotate(axes, bend)
-    side = rotate(axes.new_tensor((0.0, 1.0, 0.0)), abduction[:, :, order])
-    knuckles = list(range(0, 12, 3))
-    rotation[:, :, knuckles] = side @ rotation[:, :, knuckles]
-    opposed = rotate(axes.new_tensor((1.0, 0.0, 0.0)), thumb[..., 0])
-    rotation[:, :, 12] = opposed @ rotate(axes.new_tensor((0.0, 1.0, 0.0)), thumb[..., 1])
+    x, y, _ = torch.eye(3, device=axes.device)
+    rotation[:, :, 0:12:3] = rotate(y, abduction[:, :, order]) @ rotation[:, :, 0:12:3]
+    rotation[:, :, 12] = rotate(x, thumb[..., 0]) @ rotate(y, thumb[..., 1])
     return rotation
 
 
@@ -111,33 +107,26 @@ def mirror_left(rotation: Tensor) -> Tensor:
 
 def facing(fingers: Tensor, palm: Tensor) -> Tensor:
     """Rotation (...,3,3) that turns a right hand's fingers (...,3) and palm (...,3) that way."""
-    x = -functional.normalize(fingers, dim=-1)
-    y = -functional.normalize(palm - (palm * x).sum(-1, keepdim=True) * x, dim=-1)
+    x = -normalize(fingers, dim=-1)
+    y = -normalize(palm - (palm * x).sum(-1, keepdim=True) * x, dim=-1)
     return torch.stack((x, y, torch.linalg.cross(x, y)), -1)
 
 
 def random_turn(draws: Draws, degrees: Tensor, *shape: int) -> Tensor:
     """Rotations (B,*shape,3,3) about random axes by normal angles of that many degrees."""
-    axis = functional.normalize(draws.normal(*shape, 3), dim=-1)
+    axis = normalize(draws.normal(*shape, 3), dim=-1)
     return rotate(axis, draws.normal(*shape, limit=2) * degrees)
 
 
 def view_rotation(draws: Draws, cone: float, roll: float) -> Tensor:
     """Body frame (x right, y down, z away from the person) -> camera, (B,3,3).
 
-    The camera sits before the person or looks over the shoulder, tilted from there by up to `cone`
-    degrees in any direction and rolled in the picture plane by up to `roll` degrees.
+    One of VIEWS, tilted by up to `cone` degrees in any direction and rolled in the picture plane by up
+    to `roll` degrees either way.
     """
-    device = draws.device
-    views = torch.tensor(VIEWS, device=device)
-    yaw_pitch = views[draws.pick(torch.ones(len(VIEWS), device=device))]  # (B,2)
-    yaw = rotate(torch.tensor((0.0, 1.0, 0.0), device=device), yaw_pitch[:, 0])
-    pitch = rotate(torch.tensor((1.0, 0.0, 0.0), device=device), yaw_pitch[:, 1])
-    angle = draws.uniform(high=2 * math.pi)
-    axis = torch.stack((angle.cos(), angle.sin(), torch.zeros_like(angle)), -1)
-    tilt = rotate(axis, draws.uniform(high=cone))
-    turn = rotate(torch.tensor((0.0, 0.0, 1.0), device=device), draws.uniform(low=-roll, high=roll))
-    return turn @ tilt @ pitch @ yaw
-
-
-VIEWS = ((0.0, 30.0), (180.0, 10.0))  # yaw and pitch, degrees: over the shoulder, from the front
+    x, y, z = torch.eye(3, device=draws.device)
+    yaw, pitch = draws.tensor(VIEWS)[draws.one_of(len(VIEWS))].unbind(-1)  # (B,)
+    towards = draws.uniform(1, high=2 * math.pi)
+    tilt = rotate(towards.cos() * x + towards.sin() * y, draws.uniform(high=cone))
+    turn = rotate(z, draws.uniform(low=-roll, high=roll))
+    return turn @ tilt @ rotate(x, pitch) @ rotate(y, yaw)

@@ -22,26 +22,24 @@ class Skin:
 
     def __init__(self, rest: Tensor, joints: Tensor, hand_faces: Tensor, arm: Forearm):
         """rest (2,V,3), joints (2,21,3) of the flat hands, metres; hand_faces (2,F,3)."""
-        normals = torch.cat([vertex_normals(rest[h : h + 1], hand_faces[h]) for h in range(2)])
-        palm = (normals * rest.new_tensor(PALM)).sum(-1)  # (2,V)
+        inward = rest.new_tensor(PALM)
+        palm = (vertex_normals(rest, hand_faces) * inward).sum(-1)  # (2,V)
         ends, last = joints[:, list(TIPS)], joints[:, [tip - 1 for tip in TIPS]]
         knuckles = [i for i, name in enumerate(JOINT_NAMES) if name[-1] in "123"]
         self.palm = torch.sigmoid(6 * palm)
         self.tip = _near(rest, ends, 0.012)
         self.knuckle = _near(rest, joints[:, knuckles], 0.008) * (palm < 0.2)
-        nail = torch.lerp(ends, last, 0.22) - 0.006 * rest.new_tensor(PALM)
-        self.nail = _near(rest, nail, 0.0055) ** 2 * (palm < 0.1)
+        self.nail = _near(rest, torch.lerp(ends, last, 0.22) - 0.006 * inward, 0.0055) ** 2 * (palm < 0.1)
         self.rest, self.arm = rest, arm
         place = rest[..., [0, 2]] + rest[..., 1:2] * rest.new_tensor((0.6, 0.8))
-        self.place = self._extend(place[None])  # (1,2,U,2)
+        self.place = self._extend(place[None])  # (1,2,U,2) metres on the texture
         self.place[..., 0] += rest.new_tensor((0.0, *DISTANCES))[arm.ring + 1]
         self.pores = _texture(PORES).to(rest.device)
 
     def coat(self, draws: Draws, dressed: Tensor) -> Tensor:
         """Per vertex (B,2,U,6): linear albedo, place on the texture, dressed (B,2,U) or not."""
         albedo = self._extend(self._hand(draws).clamp(0.01, 1).square())
-        place = self.place + draws.uniform(2, 1, 2)
-        return torch.cat((albedo, place, dressed[..., None].float()), -1)
+        return torch.cat((albedo, self.place + draws.uniform(2, 1, 2), dressed[..., None].float()), -1)
 
     def _extend(self, values: Tensor) -> Tensor:
         """(B,2,V,C) -> (B,2,U,C): the arm goes on with the values at the wrist's border."""
@@ -50,7 +48,10 @@ class Skin:
     def _hand(self, draws: Draws) -> Tensor:
         """Display colours (B,2,V,3) of the hands' vertices."""
         skin = self._tone(draws)
-        hand = skin[:, :, None] * (1 + 0.06 * self._mottle(draws)[..., None])
+        wave, phase = draws.normal(3, 6, std=110.0), draws.uniform(2, 1, 6, high=6.283)  # radians (per metre)
+        at = (self.rest.flatten(0, 1) @ wave).unflatten(1, (2, -1))  # (B,2,V,6)
+        mottle = (at + phase).sin().mean(-1) * 2.4  # smooth noise on the surface
+        hand = skin[:, :, None] * (1 + 0.06 * mottle[..., None])
         lighter = torch.lerp(skin, skin.new_tensor(PALM_TONE), 0.35)[:, :, None]
         hand = torch.lerp(hand, lighter, 0.8 * self.palm[None, ..., None])
         red = draws.uniform(1, 1, low=0.2, high=1.0) * (0.7 * self.tip + 0.6 * self.knuckle)
@@ -60,18 +61,11 @@ class Skin:
 
     def _tone(self, draws: Draws) -> Tensor:
         """(B,2,3): one person's two hands, from light to dark."""
-        table = self.rest.new_tensor(SKINS)
+        table = draws.tensor(SKINS)
         tone = draws.uniform(1, high=len(SKINS) - 1.001)
         low = tone.long()
         skin = torch.lerp(table[low[:, 0]], table[low[:, 0] + 1], tone - low)[:, None]
         return skin * (1 + draws.normal(2, 3, std=0.02)) * (1 + draws.normal(1, 3, std=0.04))
-
-    def _mottle(self, draws: Draws) -> Tensor:
-        """Smooth noise (B,2,V) on the surface: a few waves of random direction."""
-        wave = draws.normal(3, 6, std=110.0)  # radians per metre
-        phase = draws.uniform(2, 1, 6, high=6.283)
-        at = (self.rest.flatten(0, 1) @ wave).unflatten(1, (2, -1))  # (B,2,V,6)
-        return (at + phase).sin().mean(-1) * 2.4
 
     def cloth(self, draws: Draws) -> Tensor:
         """(B,2,4): linear colour of the sleeve and roughness of the skin of each hand."""

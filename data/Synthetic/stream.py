@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from common.hand.joints import LEFT, RIGHT, WRIST
+from common.hand.joints import HANDS, LEFT, RIGHT, WRIST
 from common.hand.mano import ManoLayer
 from data.Synthetic import placement, poses
 from data.Synthetic.draws import Draws
 from data.Synthetic.labels import Placed, draw_camera, make_labels
-from data.Synthetic.scene import Painter, Pair
+from data.Synthetic.scene import Painter
 
 SINGLE = 0.1  # share of pictures with one hand
 VISIBLE = 0.05  # of a hand's silhouette, from which it counts as present
@@ -42,12 +42,15 @@ class SyntheticStream:
         self.layer, self.batch_size, self.seed, self.samples = layer, batch_size, seed, samples
         self.size, self.cone, self.roll = size, cone, roll
         self.epoch = self.done = 0
-        flat, none = _flat(layer)
-        rest, joints = layer.skin(flat, none)[0], layer.joints(layer.skin(flat, none))[0]
+        device = layer.faces.device
+        flat = torch.eye(3, device=device).expand(1, 2, 16, 3, 3)
+        rest = layer.skin(flat, torch.zeros(1, 2, 10, device=device))
+        joints = layer.joints(rest)[0]
         self.axes = poses.finger_axes(layer.rest_joints[RIGHT])
-        self.spheres = placement.sphere_weights(rest.device)
-        self.radii = placement.sphere_radii(self.spheres @ joints[RIGHT], rest[RIGHT])
-        self.painter = Painter(layer, rest, joints, self.radii, size)
+        self.interactions = placement.interaction_tables(device)
+        self.spheres = placement.sphere_weights(device)
+        self.radii = placement.sphere_radii(self.spheres @ joints[RIGHT], rest[0, RIGHT])
+        self.painter = Painter(rest[0], joints, layer.faces, self.radii, size)
 
     def set_epoch(self, epoch: int, batch: int = 0) -> None:
         """Epoch e starts at sample e * samples; `batch` > 0 resumes it after so many batches."""
@@ -68,80 +71,60 @@ class SyntheticStream:
         draws = Draws(self.seed, indices, self.radii.device)
         hands = self.place(draws)
         camera = draw_camera(draws, hands, self.size)
-        pair = Pair(hands.verts, hands.centres, hands.exists, camera["K"])
-        picture, visible = self.painter(draws, pair)
+        picture, visible = self.painter(draws, hands, camera["K"])
         labels = make_labels(hands, camera["K"], self.layer.pose(hands.rotmat), self.size)
         labels["present"] = (visible >= VISIBLE).float() * hands.exists
+        there = hands.exists.tolist()
         return {
             "img": picture,
             **labels,
             **camera,
-            "hand_type": [_hand_type(row) for row in hands.exists.tolist()],
+            "hand_type": ["interacting" if all(row) else HANDS[row.index(1)] for row in there],
             "human_annotated": [True] * len(indices),
             "id": [f"synthetic/{self.seed}/{index:06d}" for index in indices],
         }
 
     def place(self, draws: Draws) -> Placed:
         """Draw poses, shapes and places of both hands."""
-        device = draws.device
-        kind = draws.pick(placement.table("weight", device))  # (B,)
+        kind = draws.pick(self.interactions["weight"])  # (B,)
+        drawn = {name: rows[kind] for name, rows in self.interactions.items()}
         view = poses.view_rotation(draws, self.cone, self.roll)  # (B,3,3)
-        rotmat = self._rotations(draws, kind, view)
+        rotmat = self._rotations(draws, drawn, view)
         shape = draws.normal(1, 10, std=0.8, limit=2.5) + draws.normal(2, 10, std=0.1)
-        verts = self.layer.skin(rotmat, shape)
-        verts = verts - self.layer.rest_wrist(shape)[:, :, None]
+        verts = self.layer.skin(rotmat, shape) - self.layer.rest_wrist(shape)[:, :, None]
         joints = self.layer.joints(verts)
-        shift = self._approach(draws, kind, view, joints)
-        one = draws.chance(SINGLE, 1)
-        which = functional.one_hot(draws.pick(one.new_ones(2)), 2)
-        exists = (1 - one) + one * which  # (B,2)
+        shift = self._approach(draws, drawn, view, joints)
         place = torch.stack((torch.zeros_like(shift), shift), 1)  # (B,2,3)
+        one = draws.chance(SINGLE, 1)
+        exists = (1 - one) + one * functional.one_hot(draws.one_of(2), 2)  # (B,2)
         middle = ((verts.mean(2) + place) * exists[..., None]).sum(1) / exists.sum(1, keepdim=True)
-        target = torch.stack((draws.normal(2, std=0.05), draws.uniform(2, low=0.95, high=1.25)), -1)
-        target = torch.stack((target[:, 0, 0], target[:, 1, 0], target[:, 0, 1]), -1)
+        target = torch.cat((draws.normal(2, std=0.05), draws.uniform(2, low=0.95, high=1.25)[:, :1]), -1)
         pivot = place + (target - middle)[:, None]
         joints, verts = joints + pivot[:, :, None], verts + pivot[:, :, None]
         return Placed(rotmat, shape, verts, joints, pivot, self.spheres @ joints, exists)
 
-    def _rotations(self, draws: Draws, kind: Tensor, view: Tensor) -> Tensor:
+    def _rotations(self, draws: Draws, drawn: dict[str, Tensor], view: Tensor) -> Tensor:
         """(B,2,16,3,3), the wrist in the camera, the mean pose included."""
-        device = draws.device
-        family = draws.pick(placement.table("families", device)[kind][:, None].expand(-1, 2, -1), 2)
+        family = draws.pick(drawn["families"][:, None].expand(-1, 2, -1), 2)
         same = draws.chance(0.4, 1) > 0  # both hands often do the same
         family = torch.where(same, family[:, :1], family)
         fingers = poses.finger_rotations(draws, family, self.axes)
-        palms = placement.table("palms", device)[kind]  # (B,2,3)
-        palm = palms[torch.arange(len(kind), device=device), draws.pick(palms.new_ones(2))]
-        wrist = poses.facing(placement.table("fingers", device)[kind], palm)[:, None]
-        turn = placement.table("turn", device)[kind][:, None]
-        wrist = poses.random_turn(draws, turn, 2) @ wrist
+        palm = drawn["palms"][torch.arange(draws.batch, device=draws.device), draws.one_of(2)]
+        wrist = poses.facing(drawn["fingers"], palm)[:, None]
+        wrist = poses.random_turn(draws, drawn["turn"][:, None], 2) @ wrist
         rotmat = poses.mirror_left(torch.cat((wrist[:, :, None], fingers), 2))
         rotmat[:, :, 0] = view[:, None] @ rotmat[:, :, 0]
         return rotmat
 
-    def _approach(self, draws: Draws, kind: Tensor, view: Tensor, joints: Tensor) -> Tensor:
+    def _approach(self, draws: Draws, drawn: dict[str, Tensor], view: Tensor, joints: Tensor) -> Tensor:
         """Place of the left pivot from the right one (B,3); joints relative to the pivots."""
-        device = draws.device
-        offset = placement.table("offset", device)[kind]
-        offset = offset + draws.normal(3, limit=2) * placement.table("spread", device)[kind]
-        flip = draws.chance(0.5, 1) * placement.table("either", device)[kind][:, None]
-        offset = torch.cat((offset[:, :2], offset[:, 2:] * (1 - 2 * flip)), 1) / 1000
-        anchors = placement.anchor_weights(device)[kind][:, None, None] @ joints  # (B,2,1,3)
-        shift = anchors[:, RIGHT, 0] - anchors[:, LEFT, 0] + (view @ offset[..., None])[..., 0]
+        offset = drawn["offset"] + draws.normal(3, limit=2) * drawn["spread"]
+        offset[:, 2] *= 1 - 2 * draws.chance(0.5) * drawn["either"]
+        anchors = drawn["anchor"][:, None, None] @ joints  # (B,2,1,3)
+        shift = anchors[:, RIGHT, 0] - anchors[:, LEFT, 0] + (view @ (offset / 1000)[..., None])[..., 0]
         between = joints[:, LEFT, WRIST] + shift - joints[:, RIGHT, WRIST]
         length = between.norm(dim=-1, keepdim=True)
         shift = shift + between * (length.clamp(*REACH) / length - 1)
         centres = self.spheres @ joints
         moved = torch.stack((centres[:, RIGHT], centres[:, LEFT] + shift[:, None]), 1)
         return shift + placement.separate(moved, self.radii, -view[:, :, 0])
-
-
-def _flat(layer: ManoLayer) -> tuple[Tensor, Tensor]:
-    """Rotations and betas of both hands flat and of mean shape, a batch of one."""
-    faces = layer.faces
-    eye = torch.eye(3, device=faces.device).expand(1, 2, 16, 3, 3)
-    return eye, torch.zeros(1, 2, 10, device=faces.device)
-
-
-def _hand_type(exists: list[float]) -> str:
-    return ("right", "left", "interacting")[int(exists[LEFT]) + int(exists[RIGHT] and exists[LEFT])]

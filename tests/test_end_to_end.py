@@ -1,0 +1,229 @@
+"""The three commands from end to end, tiny: what they write, exact resuming, several processes."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from common.base import Trainer
+from common.hand.mano import load_hands
+from common.utils.checkpoint import load_snapshot, snapshot_path
+from common.utils.dist import launch, rank, world_size
+from main import cli, demo, test, train
+from main.config import Config, override
+from tests.scripts import TINY, output_in, run, settings
+
+SYNTHETIC, INTERHAND = (
+    pytest.mark.parametrize("trained", [name], indirect=True) for name in ("synthetic", "interhand")
+)
+CPUS = [torch.device("cpu")] * 2
+
+
+def metrics_of(printed: str) -> dict:
+    """The file that test.py names in its last line."""
+    name, path = printed.splitlines()[-1].split(": ", 1)
+    assert name == "results"
+    return json.loads(Path(path).read_text())
+
+
+def lines(folder: Path) -> list[dict]:
+    """metrics.jsonl without the times."""
+    entries = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in entry.items() if key != "seconds"} for entry in entries]
+
+
+def test_a_run_leaves_its_files(trained):
+    folder = trained.folder
+    assert json.loads((folder / "config.json").read_text())["config"]["model"]["channels"] == 16
+    assert "stand-in hand" in (folder / "log.txt").read_text().splitlines()[0]
+    assert [entry["epoch"] for entry in lines(folder)] == [0, 1]
+    assert list((folder / "log").glob("events.*"))
+    for epoch in (0, 1):
+        snapshot = load_snapshot(snapshot_path(folder / "model_dump", epoch))  # loads plain data only
+        assert snapshot["last_epoch"] == epoch and snapshot["step"] == 2 * (epoch + 1)
+        assert snapshot["config"]["train"]["epochs"] == 2
+
+
+def test_train_test_demo(trained, tmp_path, capsys):
+    where = [*output_in(trained.folder.parent), "--exp", trained.folder.name]
+    assert run(test, "--test_epoch", 1, *where, *trained.data) == 0
+    printed = capsys.readouterr().out
+    assert "MPVPE" in printed and printed.splitlines()[0].startswith("data: ")
+    found = metrics_of(printed)
+    synthetic = trained.folder.name == "synthetic"  # of the other's five pictures one is black
+    assert found["epoch"] == 1 and found["counts"]["lgnet"]["samples"] == (5 if synthetic else 4)
+    assert found["synthetic"] == synthetic
+    assert run(demo, "--output", tmp_path, "--input", demo.EXAMPLE, *where) == 0
+    written = {path.name for path in tmp_path.iterdir()}
+    assert {"example_overlay.png", "example.json"} <= written
+    assert "snapshot_1.pth (epoch 1" in json.loads((tmp_path / "example.json").read_text())["weights"]
+
+
+def test_an_interrupted_run_goes_on_to_the_bit(trained, tmp_path, monkeypatch, capsys):
+    step = Trainer.train_step
+
+    def interrupted(self, batch):
+        if self.step == 3:  # in the middle of epoch 1
+            raise KeyboardInterrupt
+        return step(self, batch)
+
+    command = [*TINY, *trained.data, *output_in(tmp_path), "--exp", "again"]
+    folder = tmp_path / "again"
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_step", interrupted)
+        assert run(train, *command) == 130
+    assert capsys.readouterr().err.endswith("stopped\n")
+    assert run(train, *command) == 2  # there is a snapshot, and nothing said to continue
+    assert "--continue" in capsys.readouterr().err
+    assert run(train, *command, "--continue") == 0
+    ours, theirs = (load_snapshot(snapshot_path(f / "model_dump", 1)) for f in (folder, trained.folder))
+    for key in ("network", "optimizer", "schedule", "random"):
+        torch.testing.assert_close(ours[key], theirs[key], rtol=0, atol=0)
+    assert lines(folder) == lines(trained.folder)  # the same seed, the same losses
+    shutil.rmtree(folder)
+
+
+def test_numbers_that_are_none_stop_the_run(tmp_path, capsys):
+    assert run(train, *TINY, *output_in(tmp_path), "--set", "train.lr=1e30") == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: the loss ") and "verts" in error and "at step 1" in error
+    assert "samples synthetic/0/000002, synthetic/0/000003:" in error
+
+
+def test_a_full_disk_leaves_the_last_good_snapshot(tmp_path, monkeypatch, capsys):
+    save, count = torch.save, iter(range(9))
+
+    def full(value, file):
+        if next(count) == 1:
+            file.write(b"a part")
+            raise OSError(28, "No space left on device")
+        save(value, file)
+
+    monkeypatch.setattr(torch, "save", full)
+    assert run(train, *TINY, *output_in(tmp_path), "--exp", "full") == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: could not write") and "No space left" in error
+    assert [path.name for path in (tmp_path / "full" / "model_dump").iterdir()] == ["snapshot_0.pth"]
+    assert load_snapshot(tmp_path / "full" / "model_dump" / "snapshot_0.pth")["last_epoch"] == 0
+    shutil.rmtree(tmp_path / "full")
+
+
+# ---- several processes ----
+
+
+def test_two_processes_train(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "parse_devices", lambda text: CPUS)
+    command = [*TINY, *settings(synthetic_train=8, epochs=1), *output_in(tmp_path), "--exp", "two"]
+    assert run(train, *command) == 0
+    snapshot = load_snapshot(tmp_path / "two" / "model_dump" / "snapshot_0.pth")
+    assert snapshot["step"] == 2 and not any(key.startswith("module.") for key in snapshot["network"])
+    shutil.rmtree(tmp_path / "two")
+
+
+@INTERHAND
+def test_two_processes_measure_what_one_does(trained, monkeypatch, capfd):
+    where = [*output_in(trained.folder.parent), "--exp", trained.folder.name]
+    command = ["--test_epoch", 1, *where, *trained.data]
+    assert run(test, *command) == 0
+    one = metrics_of(capfd.readouterr().out)
+    monkeypatch.setattr(test, "parse_devices", lambda text: CPUS)
+    assert run(test, *command) == 0
+    two = metrics_of(capfd.readouterr().out)
+    assert two["counts"] == one["counts"] and two["device"] == "2 x cpu"
+    for name, value in one["protocols"]["lgnet"].items():
+        assert two["protocols"]["lgnet"][name] == (value and pytest.approx(value, rel=1e-4)), name
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_shares_of_the_synthetic_test_set(hands, monkeypatch, world):
+    config = override(Config(), ["synthetic_test=5", "test.batch_size=2"])
+    monkeypatch.setattr(cli, "world_size", lambda: world)
+    ids = []
+    for process in range(world):
+        monkeypatch.setattr(cli, "rank", lambda process=process: process)
+        share = cli.test_data(config, hands, print)
+        batches = [batch["id"] for batch in share]
+        assert len(batches) == len(share)
+        ids += sum(batches, [])
+    assert sorted(ids) == [f"synthetic/{cli.TEST_SEED}/{i:06d}" for i in range(5)]
+
+
+@SYNTHETIC
+def test_an_error_in_a_process_is_one_sentence(trained, monkeypatch, capfd):
+    monkeypatch.setattr(test, "parse_devices", lambda text: CPUS)
+    where = [*output_in(trained.folder.parent), "--exp", trained.folder.name]
+    missing = settings(interhand_anno_dir="/none", interhand_images_path="/none")
+    assert run(test, "--test_epoch", 1, *where, *missing) == 2
+    error = capfd.readouterr().err
+    assert "Traceback" not in error and error.splitlines()[-1].startswith(
+        "error: interhand_anno_dir: /none holds no"
+    )
+
+
+class Linear(nn.Module):
+    """A network without normalisation over the batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, img):
+        return {"verts": self.layer(img.mean((2, 3)))[:, None, None].expand(-1, 2, 778, -1)}
+
+
+class Distance(nn.Module):
+    weights = {"verts": 2.0}
+
+    def forward(self, pred, batch):
+        return {"verts": (pred["verts"] - batch["verts_cam"]).square().mean()}
+
+    def total(self, terms):
+        return self.weights["verts"] * terms["verts"]
+
+
+def linear_steps(device: torch.device, folder: Path) -> None:
+    """Three steps of a linear network on this process's share of batches of four."""
+    torch.manual_seed(rank())  # the first process's weights must win
+    recipe = {"epochs": 1, "lr": 0.1, "weight_decay": 0.1, "warmup": 0.1, "grad_clip": 1.0, "amp": "off"}
+    quiet = {"log": None, "draw": None, "log_every": 1, "picture_every": 1}
+    trainer = Trainer(Linear(), Distance(), load_hands(), [None] * 3, device, **recipe, **quiet)
+    random, share = torch.Generator().manual_seed(1), slice(rank(), None, world_size())
+    for _ in range(3):
+        img, verts = (torch.rand(4, *size, generator=random) for size in ((3, 8, 8), (2, 778, 3)))
+        batch = {"img": img, "verts_cam": verts, "pose_valid": torch.ones(4, 2, 1, 1)}
+        trainer.train_step({**{key: value[share] for key, value in batch.items()}, "id": ["x"]})
+    torch.save(trainer.network.state_dict(), folder / f"{world_size()}_{rank()}.pth")
+
+
+def test_two_processes_step_as_one_with_the_double_batch(tmp_path):
+    launch(linear_steps, CPUS[:1], tmp_path)
+    launch(linear_steps, CPUS, tmp_path)
+    one, first, second = (torch.load(tmp_path / name) for name in ("1_0.pth", "2_0.pth", "2_1.pth"))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    torch.testing.assert_close(first, one, rtol=1e-5, atol=1e-6)
+
+
+# ---- as a user types it ----
+
+
+@SYNTHETIC
+def test_from_another_folder_by_full_path(trained, tmp_path):
+    weights = snapshot_path(trained.folder / "model_dump", 1)
+    command = [sys.executable, cli.ROOT / "main" / "demo.py", "--gpu", "cpu", "--output", "here"]
+    done = subprocess.run([*command, "--checkpoint", weights], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "here" / "example_overlay.png").is_file()
+
+
+@SYNTHETIC
+def test_from_main(trained):
+    command = [sys.executable, "test.py", "--gpu", "cpu", "--exp", trained.folder.name, "--test_epoch", "7"]
+    command += output_in(trained.folder.parent)
+    done = subprocess.run(command, cwd=cli.ROOT / "main", capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
+    assert "no snapshot of epoch 7" in done.stderr and "there are: 0, 1" in done.stderr
