@@ -93,15 +93,15 @@ def mirrored(record: dict[str, Any], width: int) -> dict[str, Any]:
 
     The pixels follow the affine map when they are drawn. Mirroring twice gives the record back.
     """
-    out = dict(record, hand_type=OTHER_HAND[record["hand_type"]])
-    for key in ("joints", "pivot"):
-        out[key] = mirror.mirror_points(record[key])
-    for key in PER_HAND:
-        out[key] = mirror.mirror_hands(record[key])
-    out["pose"] = mirror.mirror_pose(record["pose"])
-    out["K"] = mirror.mirror_camera(record["K"], width)
-    out["affine"] = np.array([[-1.0, 0, width - 1], [0, 1, 0]]) @ as_3x3(record["affine"])
-    return out
+    return dict(
+        record,
+        hand_type=OTHER_HAND[record["hand_type"]],
+        pose=mirror.mirror_pose(record["pose"]),
+        K=mirror.mirror_camera(record["K"], width),
+        affine=np.array([[-1.0, 0, width - 1], [0, 1, 0]]) @ as_3x3(record["affine"]),
+        **{key: mirror.mirror_points(record[key]) for key in ("joints", "pivot")},
+        **{key: mirror.mirror_hands(record[key]) for key in PER_HAND},
+    )
 
 
 def turned_pose(pose: NDArray, turn: NDArray) -> NDArray:

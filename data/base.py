@@ -129,9 +129,8 @@ def check(sample: dict[str, Any], size: int) -> None:
             raise ValueError(f"sample {name}: {key} is {value.dtype} {tuple(value.shape)}, not {shape}")
         if not torch.isfinite(value).all():
             raise ValueError(f"sample {name}: {key} is not finite")
-    for key, kind in LISTS.items():
-        if not isinstance(sample[key], kind):
-            raise ValueError(f"sample {name}: {key} is no {kind.__name__}")
+    if wrong := [key for key, kind in LISTS.items() if not isinstance(sample[key], kind)]:
+        raise ValueError(f"sample {name}: {wrong[0]} is no {LISTS[wrong[0]].__name__}")
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Tensor | list]:

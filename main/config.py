@@ -126,7 +126,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "lgnet_small": {  # the shipped demo weights, trained on two CPU cores
         **SMALL_NET,
         "train.lr": 1e-3,
-        "train.epochs": 18,
+        "train.epochs": 16,
         "train.batch_size": 8,
         "data.synthetic_train": 2048,
         "data.synthetic_cone": 30.0,

@@ -45,11 +45,12 @@ class LGNet(nn.Module):
         self.refine_stage = RefineStage(early, channels, adapted, refine_channels, refine_graph, mano)
 
     def forward(self, img: Tensor) -> dict[str, Tensor]:
-        """RGB (B,3,256,256) in [0,1] -> predictions (DESIGN's table; metres, crop pixels):
+        """RGB (B,3,256,256) in [0,1] -> predictions (metres, crop pixels):
 
-        heatmap (B,2,21,8,8,8) logits · joints_img (B,2,21,3) · rotmat (B,2,16,3,3), mean pose included · shape (B,2,10) ·
-        cam (B,2,3) weak perspective · rel_trans (B,3) · present (B,2) logits ·
-        verts_rough, verts (B,2,778,3) and joints_rough, joints (B,2,21,3), each hand about its wrist.
+        heatmap (B,2,21,8,8,8) logits · joints_img (B,2,21,3) · rotmat (B,2,16,3,3), mean pose
+        included · shape (B,2,10) · cam (B,2,3) weak perspective · rel_trans (B,3) · present (B,2)
+        logits · verts_rough, verts (B,2,778,3) and joints_rough, joints (B,2,21,3), each hand about
+        its own wrist.
         """
         image = (img - self.mean) / self.std
         features, early = self.backbone(image)

@@ -211,4 +211,4 @@ def test_full_size_parameters(mano):
         model = build_model(mano=mano, **vars(preset("lgnet").model))
     count = {k: sum(p.numel() for p in m.parameters()) / 1e6 for k, m in model.named_children()}
     assert count["backbone"] == pytest.approx(23.5, abs=0.1)  # torchvision's ResNet-50 without fc
-    assert 65 < sum(count.values()) < 75  # LGNET.md: about 70 M
+    assert 65 < sum(count.values()) < 75  # about 70 M expected

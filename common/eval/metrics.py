@@ -51,10 +51,9 @@ class Metrics:
         for protocol in self.protocols:
             measures = measure(protocol, self.hands, pred, batch)
             self.shapes[protocol.name] = {key: tuple(v.shape[1:]) for key, (v, _) in measures.items()}
-            pairs = [torch.stack([part.double() for part in pair], 1) for pair in measures.values()]
-            rows = (
-                torch.cat([pair.reshape(*pair.shape[:2], -1) for pair in pairs], -1).cpu().numpy()
-            )  # (B,2,C)
+            parts = zip(*measures.values(), strict=True)  # all values, all validities
+            flat = ([m.reshape(len(m), -1).double() for m in part] for part in parts)
+            rows = torch.stack([torch.cat(part, 1) for part in flat], 1).cpu().numpy()  # (B,2,C)
             self.rows[protocol.name].update(zip(batch["id"], rows, strict=True))
 
     def state(self) -> dict[str, Any]:

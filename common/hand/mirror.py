@@ -1,4 +1,4 @@
-"""Mirroring a two-hand sample left to right: the only place that knows how (DESIGN section 3).
+"""Mirroring a two-hand sample left to right: the only place that knows how.
 
 X -> -X, pixel u -> W-1-u, so a camera's cx -> W-1-cx; axis-angle and translations between the hands
 (x, y, z) -> (x, -y, -z) and (-x, y, z) with the hands exchanged.

@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 import subprocess
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,9 @@ def save_atomic(value: dict[str, Any], path: Path) -> None:
 def load_tensors(path: Path) -> dict[str, Any]:
     """A file of tensors and plain values; anything that would run code is refused."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on files that are no snapshot; what follows says so
+            return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
     except pickle.UnpicklingError:

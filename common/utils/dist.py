@@ -1,5 +1,6 @@
 """Devices and processes: `--gpu` as typed, one process per GPU."""
 
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -46,6 +47,7 @@ def launch(work: Callable[..., None], devices: list[torch.device], *args: Any) -
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # the error says enough
     try:
         mp.spawn(_process, args=(work, devices, port, args), nprocs=len(devices))
     except mp.ProcessRaisedException as error:

@@ -10,8 +10,7 @@ from tqdm import tqdm
 
 
 class RunLog:
-    """Writes into output/<exp>/: log.txt, metrics.jsonl and log/ (TensorBoard). `quiet` writes
-    nothing, for all processes but the first."""
+    """Writes log.txt, metrics.jsonl and log/ (TensorBoard); nothing if `quiet`, as in other processes."""
 
     def __init__(self, folder: Path, quiet: bool = False):
         self.folder, self.quiet = folder, quiet
@@ -23,8 +22,7 @@ class RunLog:
         """One line to the screen (above a progress bar) and to log.txt."""
         if not self.quiet:
             tqdm.write(message)
-            with open(self.folder / "log.txt", "a", encoding="utf-8") as file:
-                file.write(message + "\n")
+            self._append("log.txt", message)
 
     def scalars(self, group: str, values: dict[str, float], step: int) -> None:
         if not self.quiet:
@@ -39,8 +37,11 @@ class RunLog:
     def line(self, entry: dict[str, Any]) -> None:
         """One JSON line in metrics.jsonl."""
         if not self.quiet:
-            with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
+            self._append("metrics.jsonl", json.dumps(entry))
+
+    def _append(self, name: str, line: str) -> None:
+        with open(self.folder / name, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
 
     def close(self) -> None:
         if not self.quiet:

@@ -63,20 +63,12 @@ def silhouettes(points: Tensor, faces: Tensor, size: tuple[int, int], perspectiv
     return (face >= 0).view(batch, meshes, *size)
 
 
-def shade(
-    normals: Tensor,
-    albedo: Tensor,
-    light: Tensor,
-    ambient: float | Tensor = 0.35,
-    specular: float | Tensor = 0.0,
-) -> Tensor:
+def shade(normals: Tensor, albedo: Tensor, light: Tensor, ambient: float = 0.35) -> Tensor:
     """Two-sided smooth shading seen along +z; (...,3) normals, albedo, directions to the light."""
     normals = functional.normalize(normals, dim=-1, eps=1e-6)
     normals = torch.where(normals[..., 2:] > 0, -normals, normals)
     diffuse = (normals * light).sum(-1, keepdim=True).clamp(min=0)
-    half = functional.normalize(light - light.new_tensor((0.0, 0.0, 1.0)), dim=-1)
-    gloss = (normals * half).sum(-1, keepdim=True).clamp(min=0) ** 24
-    return albedo * (ambient + (1 - ambient) * diffuse) + specular * gloss
+    return albedo * (ambient + (1 - ambient) * diffuse)
 
 
 def overlay(
@@ -101,5 +93,5 @@ def overlay(
     normals = interpolate(fragments, triangles, vertex_normals(verts.float().flatten(1, 2), triangles))
     owner = fragments.face.clamp(min=0).div(faces.shape[1], rounding_mode="floor")  # (B,H,W)
     light = functional.normalize(images.new_tensor((-0.3, -0.5, -0.8)), dim=0)
-    color = shade(normals, colors[owner], light, 0.35).clamp(0, 1).movedim(-1, 1)
+    color = shade(normals, colors[owner], light).clamp(0, 1).movedim(-1, 1)
     return torch.where(fragments.mask[:, None], (1 - alpha) * images + alpha * color, images)

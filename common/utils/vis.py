@@ -45,16 +45,16 @@ def draw_meshes(
 
     perspective: depth is a true depth, not a weak-perspective one.
     """
+    result = picture.copy()
     window = _window(points, picture.shape)
     if window is None:
-        return picture.copy()
+        return result
     top, bottom, left, right = window  # large photographs stay cheap: only the covered part is drawn
     part = torch.from_numpy(picture[top:bottom, left:right].copy()).permute(2, 0, 1)[None] / 255
     shift = points.new_tensor([left, top, 0.0])
     arguments = ((points - shift)[None].cpu(), verts[None].cpu(), faces.cpu(), colors.cpu())
-    drawn = overlay(part, *arguments, alpha=alpha, perspective=perspective)
-    result = picture.copy()
-    result[top:bottom, left:right] = to_picture(drawn[0])
+    drawn = overlay(part, *arguments, alpha=alpha, perspective=perspective)[0]
+    result[top:bottom, left:right] = to_picture(drawn)
     return result
 
 
@@ -63,10 +63,8 @@ def _window(points: Tensor, shape: tuple[int, ...]) -> tuple[int, int, int, int]
     if not len(points):
         return None
     flat = points[..., :2].reshape(-1, 2).double()
-    u0, v0 = flat.amin(0).floor().tolist()
-    u1, v1 = flat.amax(0).ceil().tolist()
-    left, right = max(u0, 0), min(u1 + 1, shape[1])
-    top, bottom = max(v0, 0), min(v1 + 1, shape[0])
+    left, top = flat.amin(0).floor().clamp(min=0).tolist()
+    right, bottom = (flat.amax(0).ceil() + 1).clamp(max=flat.new_tensor(shape[1::-1])).tolist()
     # written so that coordinates that are not finite count as outside
     return (int(top), int(bottom), int(left), int(right)) if left < right and top < bottom else None
 
@@ -85,11 +83,10 @@ def draw_skeleton(
     width = max(1, round(max(picture.shape[:2]) / 256))
     rgb = [round(255 * part) for part in color]
     places = np.where(shown[:, None], joints, 0).round().astype(int).tolist()
-    for start, end in bones:
-        if shown[start] and shown[end]:
-            cv2.line(result, places[start], places[end], rgb, width, cv2.LINE_AA)
-    for place in (place for place, seen in zip(places, shown, strict=True) if seen):
-        cv2.circle(result, place, 2 * width, rgb, -1, cv2.LINE_AA)
+    for start, end in (bone for bone in bones if shown[list(bone)].all()):
+        cv2.line(result, places[start], places[end], rgb, width, cv2.LINE_AA)
+    for joint in np.flatnonzero(shown):
+        cv2.circle(result, places[joint], 2 * width, rgb, -1, cv2.LINE_AA)
     return result
 
 

@@ -26,8 +26,7 @@ class InterHand26M(HandDataset):
     interhand_anno_dir: holds {train,val,test}/InterHand2.6M_*.json (or annotations/ above them).
     interhand_images_path: holds {train,val,test}/Capture* (or images/ above them); a part of
         the download works, missing pictures are counted and left out.
-    root_net_output_path: RootNet's folder or file, None to do without; at val and test time its
-        boxes are used as they are.
+    root_net_output_path: RootNet's folder or file; at val and test time its boxes are used as they are.
     subset: human ('H') or machine ('M') annotated, or both. hands: 'IH', 'SH' or 'all'.
     use_fits: read the MANO fits; switch it off where `mano` is not the model they were made with.
     need_both_fits, min_brightness (0..255, IntagHand uses 10): the filters of some test protocols;
@@ -132,13 +131,11 @@ class InterHand26M(HandDataset):
         """Attach time steps and cameras to the records."""
         self.frames = records.load_frames(folder, self.split, use_fits, self.log)
         self.cameras = records.load_cameras(folder, self.split)
-        columns = self.columns
-        for name, table in (("frame", self.frames.row), ("camera", self.cameras.row)):
-            columns[f"{name}_row"] = records.rows_of(columns["capture"], columns[name], table)
-        for key in ("capture", "frame", "camera"):
-            del columns[key]
-        known = (columns["frame_row"] >= 0) & (columns["camera_row"] >= 0)
-        self._keep("camera and 3-D joints known", known)
+        columns, capture = self.columns, self.columns.pop("capture")
+        frame = records.rows_of(capture, columns.pop("frame"), self.frames.row)
+        camera = records.rows_of(capture, columns.pop("camera"), self.cameras.row)
+        columns |= {"frame_row": frame, "camera_row": camera}
+        self._keep("camera and 3-D joints known", (frame >= 0) & (camera >= 0))
         if need_both_fits:
             self._keep("both hands have a fit", self.frames.fit_valid[self.columns["frame_row"]].all(-1))
 

@@ -1,0 +1,62 @@
+"""A sheet of samples as training sees them, with their labels drawn on.
+
+python tool/show_data.py SHEET.png [--split train] [--count 12] [--columns 4] [--plain] [--set key=value]
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from common.eval.figures import HAND_COLORS, truth_overlay
+from common.hand.joints import BONES, HANDS
+from common.hand.mano import load_hands
+from common.targets import add_targets
+from common.utils.errors import run_script
+from common.utils.mesh_io import write_picture
+from common.utils.vis import Picture, draw_skeleton, side_by_side, stack, to_picture
+from main import cli
+from main.config import SettingError, override, preset
+
+
+def labelled(batch: dict, index: int, faces) -> Picture:
+    """The true meshes where there are fits, the annotated joints on top."""
+    picture = truth_overlay(to_picture(batch["img"][index]), batch, index, faces)
+    for hand in range(len(HANDS)):
+        joints = batch["joints_img"][index, hand, :, :2].numpy()
+        valid = batch["joints_img_valid"][index, hand, :, 0].numpy()
+        picture = draw_skeleton(picture, joints, BONES, HAND_COLORS[hand].tolist(), valid)
+    return picture
+
+
+def main() -> None:
+    options = cli.parser(__doc__)
+    options.add_argument("sheet", type=Path)
+    options.add_argument("--preset", default="lgnet")
+    options.add_argument("--split", choices=("train", "test"), default="train")
+    options.add_argument("--count", type=int, default=12)
+    options.add_argument("--columns", type=int, default=4)
+    options.add_argument("--plain", action="store_true", help="pictures alone, without labels")
+    args = options.parse_args()
+    config = override(preset(args.preset), args.settings)
+    mano = load_hands(config.paths.smplx_path)
+    data = cli.training_data if args.split == "train" else cli.test_data
+    pictures: list[Picture] = []
+    for batch in data(config, mano, print):
+        batch = add_targets(batch, mano)
+        for index in range(min(len(batch["img"]), args.count - len(pictures))):
+            plain = to_picture(batch["img"][index])
+            pictures.append(
+                plain if args.plain else side_by_side([plain, labelled(batch, index, mano.faces)])
+            )
+        if len(pictures) >= args.count:
+            break
+    rows = [pictures[i : i + args.columns] for i in range(0, len(pictures), args.columns)]
+    write_picture(args.sheet, np.ascontiguousarray(stack([side_by_side(row) for row in rows])))
+    print(f"wrote {args.sheet}")
+
+
+if __name__ == "__main__":
+    run_script(main, SettingError)
