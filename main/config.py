@@ -5,6 +5,7 @@ the field names here.
 """
 
 import dataclasses
+import difflib
 import types
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -182,14 +183,9 @@ def override(config: Config, settings: list[str], sections: tuple[str, ...] | No
 def from_dict(values: dict[str, dict[str, Any]]) -> Config:
     """The configuration a snapshot carries; sections of other versions fall back to the defaults."""
     config = Config()
-    for section, entries in values.items():
-        known = (
-            {f.name for f in dataclasses.fields(getattr(config, section))}
-            if hasattr(config, section)
-            else set()
-        )
-        for name in known & set(entries):
-            config = _assign(config, section, name, entries[name])
+    for section, name in _keys():
+        if name in values.get(section, {}):
+            config = _assign(config, section, name, values[section][name])
     return config
 
 
@@ -198,23 +194,17 @@ def _assign(config: Config, section: str, name: str, value: Any) -> Config:
 
 
 def _keys() -> list[tuple[str, str]]:
-    config = Config()
-    return [
-        (s.name, f.name)
-        for s in dataclasses.fields(config)
-        for f in dataclasses.fields(getattr(config, s.name))
-    ]
+    return [(section, name) for section, entries in Config().to_dict().items() for name in entries]
 
 
 def _find(key: str) -> tuple[str, str]:
-    matches = [(s, n) for s, n in _keys() if key in (n, f"{s}.{n}")]
+    names = {f"{section}.{name}": (section, name) for section, name in _keys()}
+    matches = [(section, name) for full, (section, name) in names.items() if key in (name, full)]
     if len(matches) == 1:
         return matches[0]
     if matches:
         raise SettingError(f"'{key}' is ambiguous: say {' or '.join(f'{s}.{n}' for s, n in matches)}")
-    import difflib
-
-    close = difflib.get_close_matches(key, [n for _, n in _keys()] + [f"{s}.{n}" for s, n in _keys()])
+    close = difflib.get_close_matches(key, [*names, *(name for _, name in names.values())])
     hint = f"; did you mean {' or '.join(close)}?" if close else "; main/config.py lists them all"
     raise SettingError(f"unknown setting '{key}'{hint}")
 

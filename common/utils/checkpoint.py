@@ -50,7 +50,7 @@ def load_snapshot(path: Path) -> dict[str, Any]:
     snapshot = load_tensors(path)
     if not isinstance(snapshot, dict) or not {"network", "config"} <= snapshot.keys():
         raise UserError(f"{path} is not an LGNet snapshot: it has no network or no config")
-    if "model" not in snapshot["config"]:
+    if not isinstance(snapshot["config"], dict) or "model" not in snapshot["config"]:
         raise UserError(f"{path} is not an LGNet snapshot: its config has no model")
     return snapshot
 

@@ -31,7 +31,7 @@ def parse_devices(text: str | None) -> list[torch.device]:
 def _indices(text: str) -> list[int]:
     try:
         spans = [[int(end) for end in part.split("-")] for part in text.split(",")]
-        indices = [i for span in spans for i in range(span[0], span[-1] + 1)]
+        indices = [i for span in spans for i in range(span[0], min(span[-1], 9999) + 1)]
     except ValueError:
         indices = []
     if not indices or len(set(indices)) < len(indices):

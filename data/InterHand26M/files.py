@@ -5,6 +5,7 @@ get this project's order (2,21 wrist first), tables are keyed by the strings of 
 """
 
 import contextlib
+import io
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools.coco import COCO
 
 from common.hand.joints import HANDS, INTERHAND_TO_JOINTS
 from common.utils.errors import UserError
@@ -103,14 +105,23 @@ def read_data(path: Path) -> dict[str, NDArray]:
     """COLUMNS of `*_data.json`, one row per annotation joined to its image by image_id."""
     content = read_json(path, _compact)
     try:
-        images = {image["id"]: image for image in content["images"]}
+        index = _index(content)
         names = [(f"annotation {row.get('id')}", row) for row in content["annotations"]]
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} holds no rows of images and annotations: {error}; {SEE_README}") from None
     if not names:
         raise UserError(f"{path} holds no annotations; {SEE_README}")
-    columns = zip(*read_rows(path, lambda row: _data_row(row, images), names), strict=True)
+    columns = zip(*read_rows(path, lambda row: _data_row(row, index.imgs), names), strict=True)
     return {name: np.array(next(columns), kind) for name, kind in COLUMNS.items()}
+
+
+def _index(content: dict[str, list[dict[str, Any]]]) -> COCO:
+    """Images and annotations by id, without the prints."""
+    index = COCO()
+    index.dataset = content
+    with contextlib.redirect_stdout(io.StringIO()):
+        index.createIndex()
+    return index
 
 
 def _compact(row: dict[str, Any]) -> dict[str, Any]:
