@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 import torch
+import trimesh
+from trimesh.ray.ray_pyembree import RayMeshIntersector
 
+from common.hand.mano import load_hands
 from common.utils.geometry import axis_angle_to_matrix, project
 from common.utils.render import (
     interpolate,
@@ -16,8 +19,8 @@ from common.utils.render import (
     visible_masks,
 )
 
-SIZE = (96, 96)
-K = torch.tensor([[180.0, 0, 48], [0, 180, 47], [0, 0, 1]])
+SIZE = (128, 128)
+K = torch.tensor([[240.0, 0, 64], [0, 240, 63], [0, 0, 1]])
 
 
 def to_pixels(verts: torch.Tensor) -> torch.Tensor:
@@ -27,7 +30,6 @@ def to_pixels(verts: torch.Tensor) -> torch.Tensor:
 
 def bumpy_spheres(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Two overlapping lumpy spheres in front of the camera: (2,V,3), (2,F,3)."""
-    trimesh = pytest.importorskip("trimesh")
     ball = trimesh.creation.icosphere(subdivisions=3)
     generator = torch.Generator().manual_seed(seed)
     verts = torch.tensor(np.asarray(ball.vertices), dtype=torch.float32).repeat(2, 1, 1)
@@ -39,21 +41,32 @@ def bumpy_spheres(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return verts @ turn.transpose(1, 2) + offset[:, None], faces
 
 
-def test_equals_ray_caster():
-    pytest.importorskip("embreex")
-    trimesh = pytest.importorskip("trimesh")
+def two_hands(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both hands in random poses, about the size of the picture, touching or overlapping."""
+    hands = load_hands()
+    generator = torch.Generator().manual_seed(seed)
+    pose = 0.4 * torch.randn(1, 2, 16, 3, generator=generator)
+    pose[:, :, 0] = 2 * torch.randn(1, 2, 3, generator=generator)
+    verts, _ = hands(pose, torch.randn(1, 2, 10, generator=generator))
+    offset = torch.tensor([0.0, 0, 0.5]) + 0.03 * torch.randn(2, 3, generator=generator)
+    return verts[0] - verts[0].mean(1, keepdim=True) + offset[:, None], hands.faces
+
+
+@pytest.mark.parametrize("scene", [bumpy_spheres, two_hands])
+@pytest.mark.parametrize("seed", range(3))
+def test_equals_ray_caster(scene, seed):
+    """At least 99.5 % of the face ids equal embree's away from edges."""
     v, u = torch.meshgrid(torch.arange(SIZE[0]), torch.arange(SIZE[1]), indexing="ij")
     rays = torch.stack((u, v, torch.ones_like(u)), -1).float().view(-1, 3) @ torch.linalg.inv(K).T
-    for seed in range(3):
-        verts, faces = bumpy_spheres(seed)
-        joined, triangles = join_meshes(verts[None], faces)
-        fragments = rasterize(to_pixels(joined), triangles, SIZE)
-        mesh = trimesh.Trimesh(joined[0].numpy(), triangles.numpy(), process=False)
-        hit = mesh.ray.intersects_first(np.zeros((len(rays), 3)), rays.numpy())
-        face, inner = fragments.face.view(-1), fragments.bary.view(-1, 3).amin(1) > 0.02
-        assert inner.sum() > 500
-        assert (face == torch.tensor(hit))[inner].float().mean() > 0.995
-        assert (fragments.mask.view(-1) == torch.tensor(hit >= 0)).float().mean() > 0.998
+    verts, faces = scene(seed)
+    joined, triangles = join_meshes(verts[None], faces)
+    fragments = rasterize(to_pixels(joined), triangles, SIZE)
+    mesh = trimesh.Trimesh(joined[0].numpy(), triangles.numpy(), process=False)
+    hit = RayMeshIntersector(mesh).intersects_first(np.zeros((len(rays), 3)), rays.numpy())
+    face, inner = fragments.face.view(-1), fragments.bary.view(-1, 3).amin(1) > 0.02
+    assert inner.sum() > 500
+    assert (face == torch.tensor(hit))[inner].float().mean() > 0.995
+    assert (fragments.mask.view(-1) == torch.tensor(hit >= 0)).float().mean() > 0.995
 
 
 def test_pixels_of_a_triangle():
