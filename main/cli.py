@@ -74,9 +74,7 @@ def training_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -
             world=world_size(),
         )
     samples = train.overfit or config.data.synthetic_train // world_size()
-    stream = DATASETS["Synthetic"](
-        mano, train.batch_size, train.seed * 1000 + rank(), samples, cone=config.data.synthetic_cone
-    )
+    stream = _synthetic(config, mano, train.batch_size, train.seed * 1000 + rank(), samples)
     return RepeatedBatches(stream) if train.overfit else stream
 
 
@@ -87,15 +85,14 @@ def test_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> It
         return build_loader(
             dataset, config.test.batch_size, config.data.workers, rank=rank(), world=world_size()
         )
-    return EveryNthBatch(
-        DATASETS["Synthetic"](
-            mano,
-            config.test.batch_size,
-            TEST_SEED,
-            config.data.synthetic_test,
-            cone=config.data.synthetic_cone,
-        )
-    )
+    stream = _synthetic(config, mano, config.test.batch_size, TEST_SEED, config.data.synthetic_test)
+    return EveryNthBatch(stream)
+
+
+def _synthetic(config: Config, mano: ManoLayer, batch_size: int, seed: int, samples: int) -> SyntheticStream:
+    data = config.data
+    views = {"view": data.synthetic_view, "cone": data.synthetic_cone, "roll": data.synthetic_roll}
+    return DATASETS["Synthetic"](mano, batch_size, seed, samples, **views)
 
 
 def _interhand(config: Config, mano: ManoLayer, split: str, log: Callable[[str], None], **more: Any):

@@ -18,7 +18,7 @@ from data.Synthetic.draws import Draws
 
 FINGERS = ("index", "middle", "ring", "pinky")
 PALM = (0.0, -1.0, 0.0)
-VIEWS = ((0.0, 30.0), (180.0, 10.0))  # yaw and pitch, degrees: over the shoulder, from the front
+VIEWS = {"own": (0.0, 30.0), "front": (180.0, 10.0)}  # yaw, pitch: over the shoulder, from ahead
 
 # Curl (0 straight, 1 fist) of each finger: lowest and highest per family of hand shapes.
 FAMILIES = {
@@ -118,14 +118,16 @@ def random_turn(draws: Draws, degrees: Tensor, *shape: int) -> Tensor:
     return rotate(axis, draws.normal(*shape, limit=2) * degrees)
 
 
-def view_rotation(draws: Draws, cone: float, roll: float) -> Tensor:
+def view_rotation(draws: Draws, view: str, cone: float, roll: float) -> Tensor:
     """Body frame (x right, y down, z away from the person) -> camera, (B,3,3).
 
-    One of VIEWS, tilted by up to `cone` degrees in any direction and rolled in the picture plane by up
-    to `roll` degrees either way.
+    The named one of VIEWS, or "any" of them, tilted by up to `cone` degrees in any direction and rolled
+    in the picture plane by up to `roll` degrees either way.
     """
     x, y, z = torch.eye(3, device=draws.device)
-    yaw, pitch = draws.tensor(VIEWS)[draws.one_of(len(VIEWS))].unbind(-1)  # (B,)
+    drawn = draws.one_of(len(VIEWS))
+    drawn = drawn if view == "any" else torch.full_like(drawn, list(VIEWS).index(view))
+    yaw, pitch = draws.tensor(list(VIEWS.values()))[drawn].unbind(-1)  # (B,)
     towards = draws.uniform(1, high=2 * math.pi)
     tilt = rotate(towards.cos() * x + towards.sin() * y, draws.uniform(high=cone))
     turn = rotate(z, draws.uniform(low=-roll, high=roll))

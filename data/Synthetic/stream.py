@@ -25,7 +25,7 @@ class SyntheticStream:
     """Iterable over batches; sample i depends on (seed, i) alone.
 
     Pictures are made on the device of `layer`. samples: how many make an epoch, which changes no
-    sample; cone: how far (degrees) the camera is tilted from its usual places; roll: rotation in
+    sample; view: "own", "front" or "any" (poses.VIEWS); cone: how far (degrees) the camera is tilted from its usual places; roll: rotation in
     the picture plane, at most so many degrees either way.
     """
 
@@ -36,11 +36,12 @@ class SyntheticStream:
         seed: int,
         samples: int,
         size: int = 256,
+        view: str = "any",
         cone: float = 60.0,
         roll: float = 30.0,
     ):
         self.layer, self.batch_size, self.seed, self.samples = layer, batch_size, seed, samples
-        self.size, self.cone, self.roll = size, cone, roll
+        self.size, self.view, self.cone, self.roll = size, view, cone, roll
         self.epoch = self.done = 0
         device = layer.faces.device
         flat = torch.eye(3, device=device).expand(1, 2, 16, 3, 3)
@@ -88,7 +89,7 @@ class SyntheticStream:
         """Draw poses, shapes and places of both hands."""
         kind = draws.pick(self.interactions["weight"])  # (B,)
         drawn = {name: rows[kind] for name, rows in self.interactions.items()}
-        view = poses.view_rotation(draws, self.cone, self.roll)  # (B,3,3)
+        view = poses.view_rotation(draws, self.view, self.cone, self.roll)  # (B,3,3)
         rotmat = self._rotations(draws, drawn, view)
         shape = draws.normal(1, 10, std=0.8, limit=2.5) + draws.normal(2, 10, std=0.1)
         verts = self.layer.skin(rotmat, shape) - self.layer.rest_wrist(shape)[:, :, None]
