@@ -25,8 +25,8 @@ class SyntheticStream:
     """Iterable over batches; sample i depends on (seed, i) alone.
 
     Pictures are made on the device of `layer`. samples: how many make an epoch, which changes no
-    sample; view: "own", "front" or "any" (poses.VIEWS); cone: how far (degrees) the camera is tilted from its usual places; roll: rotation in
-    the picture plane, at most so many degrees either way.
+    sample; view: "own", "front" or "any" (poses.VIEWS); cone: how far (degrees) the camera is tilted
+    from there; roll: rotation in the picture plane, at most so many degrees either way.
     """
 
     def __init__(
