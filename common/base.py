@@ -200,9 +200,15 @@ def warmup_cosine(steps: int, warmup: float) -> Callable[[int], float]:
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, loader: Iterable[Batch], mano: ManoLayer, metrics: Any, device: torch.device
+    model: nn.Module,
+    loader: Iterable[Batch],
+    mano: ManoLayer,
+    metrics: Any,
+    device: torch.device,
+    draw: Callable[[Batch, Batch], None],
 ) -> float:
-    """Feed every batch's predictions to `metrics`; returns network pictures per second.
+    """Feed every batch's predictions to `metrics`, the first batch's to `draw` too; returns network
+    pictures per second.
 
     Of several processes each brings its share of the batches; all end with the metrics of all.
     """
@@ -215,6 +221,8 @@ def evaluate(
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds += time.perf_counter() - start
+        if not pictures and rank() == 0:
+            draw(pred, batch)
         pictures += len(batch["img"])
         metrics.update(pred, batch)
     rate = pictures / max(seconds, 1e-9)

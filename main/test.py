@@ -8,13 +8,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
 from common.base import evaluate
+from common.eval.figures import comparison
 from common.eval.metrics import Metrics
 from common.eval.report import results, table
 from common.hand.mano import load_hands
 from common.utils.checkpoint import git_commit, load_snapshot, snapshot_epochs, snapshot_path
 from common.utils.dist import launch, parse_devices, rank, world_size
 from common.utils.errors import UserError, run_script
-from common.utils.mesh_io import write_json
+from common.utils.mesh_io import write_json, write_picture
 from main import cli
 from main.config import Config, SettingError, from_dict, override
 from main.model import model_from_snapshot
@@ -60,7 +61,15 @@ def test(device: torch.device, settings: list[str], checkpoint: Path, folder: Pa
     model = model_from_snapshot(snapshot, mano)
     loader = cli.test_data(config, mano, say)
     metrics = Metrics(mano)
-    rate = evaluate(model, loader, mano, metrics, device)
+    shown = folder.parent / "vis" / "first_samples.png"
+    rate = evaluate(
+        model,
+        loader,
+        mano,
+        metrics,
+        device,
+        draw=lambda pred, batch: write_picture(shown, comparison(pred, batch, mano.faces)),
+    )
     if rank() > 0:
         return
     print(table(metrics, data, mano.name, synthetic))
@@ -79,6 +88,7 @@ def test(device: torch.device, settings: list[str], checkpoint: Path, folder: Pa
         pictures_per_second=rate,
     )
     write_json(folder / "metrics.json", found)
+    print(f"pictures: {shown}")
     print(f"results: {folder / 'metrics.json'}")
 
 

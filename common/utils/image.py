@@ -29,7 +29,8 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
 def decode(content: NDArray[np.uint8], flags: int) -> NDArray[np.uint8] | None:
     """The bytes of a picture file -> pixels as OpenCV gives them; None where it cannot."""
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # the caller names a damaged file
+    logging = getattr(cv2.utils, "logging", cv2)  # OpenCV 5, OpenCV 4
+    logging.setLogLevel(2)  # errors only: the caller names a damaged file
     try:
         return cv2.imdecode(content, flags)
     except cv2.error:  # e.g. a header that claims an impossible size
