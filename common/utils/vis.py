@@ -96,7 +96,7 @@ def caption(picture: Picture, text: str) -> Picture:
     result = np.zeros((height + CAPTION_HEIGHT, max(width, CAPTION_MIN_WIDTH), 3), np.uint8)
     result[:height, :width] = picture
     (length, _), _ = cv2.getTextSize(text, FONT, FONT_SCALE, 1)
-    scale = FONT_SCALE * min(1.0, (result.shape[1] - 8) / length) if length else FONT_SCALE
+    scale = FONT_SCALE * min(1.0, (result.shape[1] - 20) / length) if length else FONT_SCALE
     place = (4, height + CAPTION_HEIGHT - 7)
     cv2.putText(result, text, place, FONT, scale, (255, 255, 255), 1, cv2.LINE_AA)
     return result
