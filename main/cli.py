@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from common.hand.mano import ManoLayer
 from common.utils.dist import rank, world_size
 from common.utils.errors import UserError
@@ -148,8 +146,3 @@ class RepeatedBatches:
     def __iter__(self):
         for _ in range(self.repeats):
             yield from self.batches
-
-
-def seed_everything(seed: int) -> None:
-    """Initial weights; what data sets draw depends on their own seeds."""
-    torch.manual_seed(seed)

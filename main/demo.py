@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import argparse
 import time
 
+from common.hand.joints import HANDS
 from common.utils.checkpoint import snapshot_epochs, snapshot_path
 from common.utils.dist import parse_devices
 from common.utils.errors import UserError, run_script
@@ -71,8 +72,8 @@ def main(argv: list[str] | None = None) -> None:
     output = args.output or cli.ROOT / config.paths.output_dir / "demo"
     faces, synthetic = predictor.hands.faces, args.input is None
     paths = export(hands, picture, faces, output, source.stem, str(source), synthetic)
-    for name, probability in zip(("right", "left"), hands.present, strict=True):
-        print(f"{name} hand: {'found' if probability >= 0.5 else 'not found'} ({probability:.2f})")
+    for name, found, probability in zip(HANDS, hands.found, hands.present, strict=True):
+        print(f"{name} hand: {'found' if found else 'not found'} ({probability:.2f})")
     print("\n".join(f"wrote {path}" for path in paths))
 
 

@@ -18,10 +18,10 @@ from common.hand.joints import LEFT
 from common.hand.mano import ManoLayer, load_hands
 from common.utils.checkpoint import load_snapshot
 from common.utils.errors import UserError
+from common.utils.geometry import IMAGE_SIZE
 from common.utils.image import apply_affine, crop_affine, square_box, warp
 from main.model import model_from_snapshot
 
-CROP = 256  # side of the network's input, pixels
 SMALLEST = 16  # pixels a side; nothing smaller can show a hand
 PRESENT = 0.5  # probability from which on a hand counts as found
 
@@ -90,8 +90,8 @@ class Predictor:
         Raises UserError on a picture too small, a box that is none, or damaged weights.
         """
         box = crop_box(picture, bbox)
-        affine = crop_affine(box, CROP)
-        crop = torch.from_numpy(warp(picture, affine, CROP)).to(self.device)
+        affine = crop_affine(box, IMAGE_SIZE)
+        crop = torch.from_numpy(warp(picture, affine, IMAGE_SIZE)).to(self.device)
         pred = self.model(crop.permute(2, 0, 1)[None].float() / 255)
         if not all(torch.isfinite(value).all() for value in pred.values()):
             raise UserError(f"the weights {self.weights} give numbers that are not finite")

@@ -56,7 +56,7 @@ def train(device: torch.device, config: Config, folder: Path, last_epoch: int | 
     log = RunLog(folder, quiet=rank() > 0)
     log.say(f"data: {cli.describe_data(config)}; hand model: {mano.name}")
     loader = cli.training_data(config, mano, log.say)
-    cli.seed_everything(config.train.seed)
+    torch.manual_seed(config.train.seed)  # initial weights; data sets draw from seeds of their own
     model = build_model(mano=mano, **vars(config.model))
     log.say(
         f"{config.model.name}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, "
