@@ -17,14 +17,16 @@ class Paths:
     interhand_anno_dir: str | None = None  # InterHand2.6M annotations; with the next key unset too,
     interhand_images_path: str | None = None  # train and test use the synthetic stream
     root_net_output_path: str | None = None  # RootNet's JSON (or its folder); none = not used
+    hic_path: str | None = None  # HIC, to test on instead
+    folder_path: str | None = None  # a folder of pictures (RGB2Hands, EgoHands), to test on instead
     output_dir: str = "output"  # from the repository root
 
 
 @dataclass(frozen=True)
 class Data:
     subset: Literal["H", "M", "H+M"] = "H+M"  # human, machine annotation
-    hands: Literal["IH", "SH", "all"] = "IH"  # interacting, single
-    hand_type_valid_only: bool = True  # drop records whose hand type is not reliable
+    hands: Literal["IH", "SH", "all"] = "IH"  # interacting, single; a test starts from all
+    hand_type_valid_only: bool = True  # drop records whose hand type is not reliable; a test keeps them
     use_fits: bool = True  # MANO fits; switch off where smplx_path is not the model they were made with
     workers: int = 4  # loader processes; 0 loads in the training process
     limit: int | None = None  # only the first records of a split
@@ -45,10 +47,20 @@ class Augment:  # EANet's recipe
     flip: float = 0.5  # probability of mirroring
 
 
+Backbone = Literal[
+    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "convnext_tiny", "convnext_small"
+]
+Box = Literal[
+    "joint_stage", "mesh_stage", "refine_stage", "hand_features", "lgblock", "local_unit", "global_unit"
+]
+
+
 @dataclass(frozen=True)
 class Model:
-    name: Literal["lgnet"] = "lgnet"
-    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
+    """A network takes those that its constructor names; a change of any other is refused."""
+
+    name: Literal["lgnet", "eanet"] = "lgnet"
+    backbone: Backbone = "resnet50"
     backbone_weights: str = "none"  # "none", "imagenet" or the path of a torchvision state dict
     channels: int = 512  # c of the paper: C/4; Light: C/8
     attention: Literal["paper", "prenorm"] = "paper"  # LGFA as Algorithm 1 writes it, or normalised
@@ -57,6 +69,7 @@ class Model:
     sjt_blocks: int = 4  # of the self-joint transformer
     refine_graph: Literal["gin", "cheb"] = "gin"
     refine_channels: int = 64
+    without: Literal["nothing", Box] = "nothing"  # ablation: the box that is left out of LGNet
 
 
 @dataclass(frozen=True)
@@ -98,6 +111,7 @@ class Train:
 class Test:
     batch_size: int = 64
     split: Literal["val", "test"] = "test"
+    penetration: float = 0.1  # share of the frames on which penetration is measured: it is slow
 
 
 @dataclass(frozen=True)
@@ -130,6 +144,13 @@ SMALL = {  # a network for two CPU cores, on pictures over the wearer's shoulder
 # Each preset is what it changes of the default, which is the paper's LGNet.
 PRESETS: dict[str, dict[str, Any]] = {
     "lgnet": {},
+    "lgnet_light": {"model.channels": 256},  # the paper's Light: c = C/8
+    "eanet": {"model.name": "eanet"},
+    # the ablations of the paper's Table 3; what stands in for a box is said where it is coded
+    **{f"no_{box}": {"model.without": box} for box in get_args(Box)},
+    "no_normal": {"loss.normal": 0.0},
+    "no_edge": {"loss.edge": 0.0},
+    "no_lap": {"loss.laplacian": 0.0},
     "lgnet_small": {  # the shipped demo weights, trained on two CPU cores
         **SMALL,
         "train.epochs": 14,

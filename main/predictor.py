@@ -36,7 +36,7 @@ class TwoHands:
     Depth and the distance to the camera are not metric: one picture does not tell the size.
     """
 
-    present: NDArray  # (2,) probability that the hand is in the picture
+    present: NDArray  # (2,) probability that the hand is in the picture; 1 if the network does not judge it
     joints_img: NDArray  # (2,21,2) u, v in pixels of the original picture
     joints: NDArray  # (2,21,3) metres, common frame, regressed from the mesh
     verts: NDArray  # (2,778,3) metres, common frame

@@ -1,14 +1,21 @@
 """The network's boxes against separate transcriptions of their formulas and known properties."""
 
+from typing import get_args
+
 import pytest
 import torch
+import torchvision
 from torch.nn import functional as F
 
 from common.hand.mano import load_hands
+from common.nets.backbone import build_backbone
 from common.nets.joint_stage import grid_to_joints, normalise_joints, sample_at, soft_argmax
 from common.nets.layers import ChebConv, GINConv, GraphStack, PlainAttention, grid_graph, mesh_graph
 from common.nets.lgblock import LGFA, LGBlock
-from main.config import override, preset
+from common.nets.losses import Criterion
+from common.targets import add_targets
+from data.Synthetic.stream import SyntheticStream
+from main.config import Box, override, preset
 from main.model import build_model
 
 
@@ -19,9 +26,13 @@ def mano():
 
 @pytest.fixture(scope="module")
 def small(mano):
+    return tiny(mano).eval()
+
+
+def tiny(mano, *more):
     torch.manual_seed(0)
-    settings = ["channels=32", "sjt_blocks=1", "refine_channels=16"]
-    return build_model(mano=mano, **vars(override(preset("lgnet_small"), settings).model)).eval()
+    settings = ["channels=32", "sjt_blocks=1", "refine_channels=16", *more]
+    return build_model(mano=mano, **vars(override(preset("lgnet_small"), settings).model))
 
 
 def grid_adjacency(side):
@@ -191,9 +202,7 @@ def test_batch_equals_single_in_eval(small):
 
 
 def test_every_parameter_gets_a_gradient(mano):
-    torch.manual_seed(0)
-    settings = ["channels=32", "sjt_blocks=1", "refine_channels=16"]
-    model = build_model(mano=mano, **vars(override(preset("lgnet_small"), settings).model)).train()
+    model = tiny(mano).train()
     pred = model(torch.rand(2, 3, 256, 256))
     sum((v * torch.randn_like(v)).sum() for v in pred.values()).backward()
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
@@ -212,3 +221,107 @@ def test_full_size_parameters(mano):
     count = {k: sum(p.numel() for p in m.parameters()) / 1e6 for k, m in model.named_children()}
     assert count["backbone"] == pytest.approx(23.5, abs=0.1)  # torchvision's ResNet-50 without fc
     assert 65 < sum(count.values()) < 75  # about 70 M expected
+
+
+def test_light_is_an_eighth_of_the_backbone(mano):
+    model = build_model(mano=mano, **vars(preset("lgnet_light").model))
+    assert model.joint_stage.position.shape[1] == model.backbone.channels // 8
+
+
+# ---- the ablations of Table 3 ----
+
+EXTRACTOR, LGBLOCK = "joint_stage.extractor", "joint_stage.lgblock"
+REMOVED = {
+    "joint_stage": (f"{EXTRACTOR}.heatmap.",),
+    "mesh_stage": ("mesh_stage.sjt.", f"{EXTRACTOR}.feature."),
+    "refine_stage": ("refine_stage.",),
+    "hand_features": ("joint_stage.fc.hands.1.",),
+    "lgblock": (f"{LGBLOCK}.",),
+    "local_unit": (f"{LGBLOCK}.graph.", f"{LGBLOCK}.lgfa_local."),
+    "global_unit": (f"{LGBLOCK}.lgfa_hands.", f"{LGBLOCK}.lgfa_global."),
+}
+
+
+@pytest.fixture(scope="module")
+def batch(mano):
+    return add_targets(SyntheticStream(mano, 2, 0, 2).batch(range(2)), mano)
+
+
+def test_every_box_has_its_preset():
+    assert set(get_args(Box)) == REMOVED.keys()
+    assert [preset(f"no_{box}").model.without for box in REMOVED] == list(REMOVED)
+
+
+@pytest.mark.parametrize("box", REMOVED)
+def test_an_ablation_removes_its_box_and_trains(mano, small, batch, box):
+    model = tiny(mano, f"without={box}").train()
+    names, full = ({n for n, _ in m.named_parameters()} for m in (model, small))
+    assert full - names == {n for n in full if n.startswith(REMOVED[box])} != set()
+    assert {n.split(".hands")[0] for n in names - full} <= {f"{EXTRACTOR}.joints"}
+    criterion = Criterion(mano.faces, **vars(preset("lgnet").loss))
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+    totals = []
+    for _ in range(4):
+        pred = model(batch["img"])
+        terms = criterion(pred, batch)
+        optimizer.zero_grad()
+        criterion.total(terms).backward()
+        optimizer.step()
+        totals.append(criterion.total(terms).item())
+    absent = {"joint_stage": {"heatmap"}}.get(box, set())
+    assert vars(preset("lgnet").loss).keys() - terms.keys() == absent
+    assert [n for n, p in model.named_parameters() if p.grad is None] == []
+    assert totals[-1] < totals[0]
+    assert pred["verts"].shape == (2, 2, 778, 3) and ("verts_rough" in pred) == (box != "refine_stage")
+
+
+def test_what_stands_in_for_a_box(mano):
+    maps = torch.randn(1, 512, 8, 8)
+    stages = {box: tiny(mano, f"without={box}").eval().joint_stage for box in REMOVED}
+    found = stages["hand_features"](maps)["features"]
+    torch.testing.assert_close(found[:, 0], found[:, 1], rtol=0, atol=0)
+    found = stages["lgblock"](maps)
+    torch.testing.assert_close(found["adapted"], found["features"], rtol=0, atol=0)
+    x = torch.randn(1, 2, 32, 8, 8)
+    right, left = (x[:, h].flatten(2).transpose(1, 2) for h in range(2))
+    block = stages["local_unit"].lgblock
+    first, second = block.lgfa_hands.hands
+    expected = block.fc(block.lgfa_global(first(right, left), second(left, right)))
+    torch.testing.assert_close(block(x)[:, 1, 32:], expected.transpose(1, 2).unflatten(2, (8, 8)))
+    block = stages["global_unit"].lgblock
+    graphs = [part(hand) for part, hand in zip(block.graph.hands, (right, left), strict=True)]
+    expected = block.fc(block.lgfa_local(*graphs))
+    torch.testing.assert_close(block(x)[:, 0, 32:], expected.transpose(1, 2).unflatten(2, (8, 8)))
+
+
+@pytest.mark.parametrize(("name", "term"), [("normal", "normal"), ("edge", "edge"), ("lap", "laplacian")])
+def test_an_ablation_of_a_loss_leaves_its_term_out(mano, name, term):
+    weights = vars(preset(f"no_{name}").loss)
+    assert weights.keys() - Criterion(mano.faces, **weights).terms.keys() == {term}
+
+
+# ---- backbones ----
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "convnext_tiny"])
+@torch.no_grad()
+def test_a_backbone_says_what_it_gives(name):
+    backbone = build_backbone(name, "none").eval()
+    last, early = backbone(torch.rand(1, 3, 256, 256))
+    assert last.shape == (1, backbone.channels, 8, 8)
+    assert tuple(m.shape[1] for m in early) == backbone.early_channels
+
+
+@torch.no_grad()
+def test_convnext_takes_torchvisions_weights(tmp_path):
+    net = torchvision.models.convnext_tiny().eval()
+    torch.save(net.state_dict(), tmp_path / "weights.pth")
+    backbone = build_backbone("convnext_tiny", str(tmp_path / "weights.pth")).eval()
+    image = torch.rand(1, 3, 256, 256)
+    torch.testing.assert_close(backbone(image)[0], net.features(image))
+
+
+def test_the_whole_network_stands_on_a_convnext(mano):
+    with torch.no_grad():
+        pred = tiny(mano, "backbone=convnext_tiny").eval()(torch.rand(1, 3, 256, 256))
+    assert pred["verts"].isfinite().all()

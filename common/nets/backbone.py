@@ -1,4 +1,7 @@
-"""ResNet backbone: the last map for the joint stage, early maps for the refine stage."""
+"""Backbones: the last map for the joint stage, early maps for the refine stage.
+
+Each has `channels` C and `early_channels`; (B,3,256,256) -> F (B,C,8,8) and its early maps, shallow first.
+"""
 
 from pathlib import Path
 
@@ -9,11 +12,11 @@ from torch import Tensor, nn
 from common.utils.checkpoint import load_tensors
 from common.utils.errors import UserError
 
-BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 
-
-class Backbone(nn.Module):
+class ResNet(nn.Module):
     """Torchvision ResNet without its classifier; Kaiming initialisation, zero-initialised residuals."""
+
+    head = "fc."  # entries of a torchvision state dict that are not used
 
     def __init__(self, name: str):
         super().__init__()
@@ -24,22 +27,42 @@ class Backbone(nn.Module):
         self.net = net
 
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """(B,3,256,256), normalised -> F (B,C,8,8) and [stem (B,64,128,128), layer1 (B,.,64,64)]."""
+        """Early maps: stem (B,64,128,128), layer1 (B,.,64,64)."""
         net = self.net
         stem = net.relu(net.bn1(net.conv1(image)))
         first = net.layer1(net.maxpool(stem))
         return net.layer4(net.layer3(net.layer2(first))), [stem, first]
 
 
-def build_backbone(name: str, weights: str) -> Backbone:
-    """`weights` is "none", "imagenet" (torchvision downloads them) or the path of a ResNet state dict.
+class ConvNeXt(nn.Module):
+    """Torchvision ConvNeXt (Liu et al., CVPR 2022) without its classifier."""
+
+    head = "classifier."
+
+    def __init__(self, name: str):
+        super().__init__()
+        net = getattr(torchvision.models, name)()
+        self.channels = net.classifier[-1].in_features
+        self.early_channels = (net.features[0][0].out_channels,) * 2
+        del net.classifier, net.avgpool
+        self.net = net
+
+    def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Early maps: patch stem and first stage, both (B,96,64,64)."""
+        stem = self.net.features[0](image)
+        first = self.net.features[1](stem)
+        return self.net.features[2:](first), [stem, first]
+
+
+def build_backbone(name: str, weights: str) -> ResNet | ConvNeXt:
+    """`weights` is "none", "imagenet" (torchvision downloads them) or the path of a torchvision state dict.
 
     Raises UserError when the weights cannot be had; never falls back to random ones.
     """
-    backbone = Backbone(name)
+    backbone = ConvNeXt(name) if name.startswith("convnext") else ResNet(name)
     if weights != "none":
         state = _imagenet(name) if weights == "imagenet" else load_tensors(Path(weights))
-        state = {key: value for key, value in state.items() if not key.startswith("fc.")}
+        state = {key: value for key, value in state.items() if not key.startswith(backbone.head)}
         try:
             backbone.net.load_state_dict(state)
         except RuntimeError as error:

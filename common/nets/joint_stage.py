@@ -13,50 +13,83 @@ from common.nets.lgblock import LGBlock
 from common.utils.geometry import IMAGE_SIZE
 
 DEPTH_RANGE = 0.3  # metres, joints lie within half of it of their wrist
+CENTRE, CORNER = 0.5, 0.0  # where in its cell a heat-map index points: LGNet's map, EANet's map
 
 
 class JointStage(nn.Module):
-    """F -> F_h, F*_h, 2.5-D joints J and joint features F_J."""
+    """F -> F_h, F*_h, 2.5-D joints J and joint features F_J.
+
+    Ablations: without="hand_features" gives both hands the same F_h; without="lgblock" makes F*_h = F_h;
+    LGBlock and JointFeatureExtractor explain theirs.
+    """
 
     def __init__(
-        self, inputs: int, channels: int, side: int, attention: str, local_graph: str, detach_joints: bool
+        self,
+        inputs: int,
+        channels: int,
+        side: int,
+        attention: str,
+        local_graph: str,
+        detach_joints: bool,
+        without: str = "nothing",
     ):
         super().__init__()
-        self.fc = PerHand(lambda: nn.Conv2d(inputs, channels, 1))
-        self.position = nn.Parameter(torch.randn(2, channels, side, side) * 0.02)
-        self.lgblock = LGBlock(channels, side, attention, local_graph)
-        self.extractor = JointFeatureExtractor(channels + channels // 4, channels, side, detach_joints)
+        self.own = 1 if without == "hand_features" else 2  # sets of features
+        self.fc = PerHand(lambda: nn.Conv2d(inputs, channels, 1), self.own)
+        self.position = nn.Parameter(torch.randn(self.own, channels, side, side) * 0.02)
+        self.adapted_channels = channels
+        self.lgblock = nn.Identity()
+        if without != "lgblock":
+            self.adapted_channels += channels // 4
+            self.lgblock = LGBlock(channels, side, attention, local_graph, without)
+        self.extractor = JointFeatureExtractor(self.adapted_channels, channels, side, detach_joints, without)
 
     def forward(self, image_features: Tensor) -> dict[str, Tensor]:  # (B,C,S,S)
-        both = image_features[:, None].expand(-1, 2, -1, -1, -1)
-        features = self.fc(both) + self.position  # F_R, F_L (B,2,c,S,S)
-        adapted = self.lgblock(features)  # F*_R, F*_L (B,2,c+c/4,S,S)
-        heatmap, joints_img, joint_features = self.extractor(adapted)
-        return {
-            "features": features,
-            "adapted": adapted,
-            "heatmap": heatmap,  # (B,2,21,S,S,S) logits, axes z, y, x
-            "joints_img": joints_img,  # (B,2,21,3)
-            "joint_features": joint_features,  # (B,2,21,c)
-        }
+        """features (B,2,c,S,S) · adapted (B,2,A,S,S) · joints_img (B,2,21,3) · joint_features (B,2,21,c)
+        · heatmap (B,2,21,S,S,S) logits, axes z, y, x."""
+        each = image_features[:, None].expand(-1, self.own, -1, -1, -1)
+        features = (self.fc(each) + self.position).expand(-1, 2, -1, -1, -1)  # F_R, F_L
+        adapted = self.lgblock(features)  # F*_R, F*_L
+        found = self.extractor(adapted)
+        joints_img = grid_to_joints(found.pop("grid"), features.shape[-1])
+        return {"features": features, "adapted": adapted, "joints_img": joints_img, **found}
 
 
 class JointFeatureExtractor(nn.Module):
-    """Heat-map volumes, soft-argmax, features sampled at the joints (Hand4Whole, EANet)."""
+    """Heat-map volumes, soft-argmax, features sampled at the joints (Hand4Whole, EANet).
 
-    def __init__(self, inputs: int, channels: int, depth: int, detach_joints: bool):
+    Ablations: without="joint_stage" regresses J from the pooled F*_h by an FC layer, so there are no heat
+    maps; without="mesh_stage" needs no joint features.
+    """
+
+    def __init__(self, inputs: int, channels: int, side: int, detach_joints: bool, without: str = "nothing"):
         super().__init__()
-        self.depth, self.detach_joints = depth, detach_joints
-        self.heatmap = PerHand(lambda: nn.Conv2d(inputs, NUM_JOINTS * depth, 1))
-        self.feature = PerHand(lambda: nn.Conv2d(inputs, channels, 1))
+        self.side, self.detach_joints = side, detach_joints
+        self.heatmap = self.joints = self.feature = None
+        if without == "joint_stage":
+            self.joints = PerHand(lambda: nn.Linear(inputs, NUM_JOINTS * 3))
+        else:
+            self.heatmap = PerHand(lambda: nn.Conv2d(inputs, NUM_JOINTS * side, 1))
+        if without != "mesh_stage":
+            self.feature = PerHand(lambda: nn.Conv2d(inputs, channels, 1))
 
-    def forward(self, adapted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        with torch.autocast(adapted.device.type, enabled=False):  # logits in float32
-            volume = self.heatmap(adapted.float()).unflatten(2, (NUM_JOINTS, self.depth))
-        joints = grid_to_joints(soft_argmax(volume), volume.shape[-1])  # (B,2,21,3)
-        at = joints.detach() if self.detach_joints else joints
-        sampled = sample_at(self.feature(adapted).flatten(0, 1), at[..., :2].flatten(0, 1))
-        return volume, joints, sampled.unflatten(0, adapted.shape[:2])
+    def forward(self, adapted: Tensor) -> dict[str, Tensor]:
+        """F*_h (B,2,A,S,S) -> grid (B,2,21,3) heat-map index x, y, z · heatmap · joint_features."""
+        with torch.autocast(adapted.device.type, enabled=False):  # joints in float32
+            found = self.locate(adapted.float())
+        if self.feature is not None:
+            grid = found["grid"].detach() if self.detach_joints else found["grid"]
+            at = grid_to_joints(grid, self.side)[..., :2].flatten(0, 1)
+            sampled = sample_at(self.feature(adapted).flatten(0, 1), at)
+            found["joint_features"] = sampled.unflatten(0, adapted.shape[:2])
+        return found
+
+    def locate(self, adapted: Tensor) -> dict[str, Tensor]:
+        if self.heatmap is None:
+            middle = (self.side - 1) / 2
+            return {"grid": middle + self.joints(adapted.mean((-2, -1))).unflatten(-1, (NUM_JOINTS, 3))}
+        volume = self.heatmap(adapted).unflatten(2, (NUM_JOINTS, self.side))
+        return {"heatmap": volume, "grid": soft_argmax(volume)}
 
 
 def soft_argmax(volume: Tensor) -> Tensor:
@@ -69,17 +102,18 @@ def soft_argmax(volume: Tensor) -> Tensor:
     return torch.stack([x, y, z], -1)
 
 
-def grid_to_joints(grid: Tensor, side: int) -> Tensor:
-    """Heat-map index (..., 3) -> (u, v) in crop pixels and z in metres; cell centres at 32 g + 15.5."""
-    pixels = (grid[..., :2] + 0.5) * (IMAGE_SIZE / side) - 0.5
-    depth = ((grid[..., 2:] + 0.5) / side - 0.5) * DEPTH_RANGE
+def grid_to_joints(grid: Tensor, side: int, point: float = CENTRE) -> Tensor:
+    """Heat-map index (..., 3) -> (u, v) in crop pixels and z in metres; 32 g + 15.5 at cell centres,
+    32 g at CORNER."""
+    pixels = (grid[..., :2] + point) * (IMAGE_SIZE / side) - point
+    depth = ((grid[..., 2:] + point) / side - 0.5) * DEPTH_RANGE
     return torch.cat([pixels, depth], -1)
 
 
-def joints_to_grid(joints_img: Tensor, side: int) -> Tensor:
+def joints_to_grid(joints_img: Tensor, side: int, point: float = CENTRE) -> Tensor:
     """Inverse of `grid_to_joints`."""
-    pixels = (joints_img[..., :2] + 0.5) * (side / IMAGE_SIZE) - 0.5
-    depth = (joints_img[..., 2:] / DEPTH_RANGE + 0.5) * side - 0.5
+    pixels = (joints_img[..., :2] + point) * (side / IMAGE_SIZE) - point
+    depth = (joints_img[..., 2:] / DEPTH_RANGE + 0.5) * side - point
     return torch.cat([pixels, depth], -1)
 
 

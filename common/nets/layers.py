@@ -13,9 +13,9 @@ from torch.nn import functional as F
 class PerHand(nn.Module):
     """One module for each hand with weights of its own, run on the hand axis (dim 1)."""
 
-    def __init__(self, make: Callable[[], nn.Module]):
+    def __init__(self, make: Callable[[], nn.Module], count: int = 2):
         super().__init__()
-        self.hands = nn.ModuleList([make(), make()])
+        self.hands = nn.ModuleList([make() for _ in range(count)])
 
     def forward(self, *inputs: Tensor) -> Tensor:  # each (B,2,...) -> (B,2,...)
         return torch.stack([module(*(x[:, h] for x in inputs)) for h, module in enumerate(self.hands)], dim=1)
@@ -29,11 +29,10 @@ def fold_hands(module: nn.Module, x: Tensor) -> Tensor:
 class MLP(nn.Sequential):
     """Two linear layers; the paper's own has nothing between them (Algorithm 1, lines 13-15)."""
 
-    def __init__(self, channels: int, activation: type[nn.Module] | None = nn.GELU, ratio: int = 4):
+    def __init__(self, channels: int, activation: type[nn.Module] | None = nn.GELU, bias: bool = True):
         middle = [] if activation is None else [activation()]
-        super().__init__(
-            nn.Linear(channels, ratio * channels), *middle, nn.Linear(ratio * channels, channels)
-        )
+        wide = 4 * channels
+        super().__init__(nn.Linear(channels, wide, bias), *middle, nn.Linear(wide, channels, bias))
 
 
 class PlainAttention(nn.Module):
@@ -53,14 +52,18 @@ class PlainAttention(nn.Module):
 
 
 class PreNormAttention(nn.Module):
-    """Transformer block with LayerNorm before attention and MLP, several heads and GELU."""
+    """Transformer block with LayerNorm before attention and MLP, several heads and GELU.
 
-    def __init__(self, channels: int, heads: int = 4):
+    bias: of q, k, v and the MLP (EANet has none).
+    """
+
+    def __init__(self, channels: int, heads: int = 4, bias: bool = True):
         super().__init__()
         self.heads = heads
         self.norm_x, self.norm_context, self.norm_mlp = (nn.LayerNorm(channels) for _ in range(3))
-        self.q, self.k, self.v, self.out = (nn.Linear(channels, channels) for _ in range(4))
-        self.mlp = MLP(channels)
+        self.q, self.k, self.v = (nn.Linear(channels, channels, bias) for _ in range(3))
+        self.out = nn.Linear(channels, channels)
+        self.mlp = MLP(channels, bias=bias)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:  # (B,N,C), (B,M,C) -> (B,N,C)
         normed = self.norm_context(context)
@@ -71,13 +74,13 @@ class PreNormAttention(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Pre-norm transformer block on one set of tokens."""
+    """Pre-norm transformer block on one set of tokens; bias: of q, k and v (EANet has none)."""
 
-    def __init__(self, channels: int, heads: int = 4):
+    def __init__(self, channels: int, heads: int = 4, bias: bool = True):
         super().__init__()
         self.heads = heads
         self.norm_x, self.norm_mlp = nn.LayerNorm(channels), nn.LayerNorm(channels)
-        self.qkv, self.out = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
+        self.qkv, self.out = nn.Linear(channels, 3 * channels, bias), nn.Linear(channels, channels)
         self.mlp = MLP(channels)
 
     def forward(self, x: Tensor) -> Tensor:  # (B,N,C)

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common.nets.joint_stage import DEPTH_RANGE, joints_to_grid
+from common.nets.joint_stage import CENTRE, CORNER, DEPTH_RANGE, joints_to_grid
 from common.nets.layers import mesh_graph
 from common.utils.geometry import IMAGE_SIZE, weak_perspective
 
 GRID = 8  # 2.5-D errors are counted in cells of this grid: 32 pixels, 0.3 m / 8 in depth
+HEATMAPS = {"heatmap": CENTRE, "heatmap_corner": CORNER}  # prediction: where in its cell an index points
 
 
 def grid_units(joints_img: Tensor) -> Tensor:
@@ -48,12 +49,12 @@ def lengths(edges: Tensor) -> Tensor:
     return (edges.square().sum(-1) + 1e-12).sqrt()  # a collapsed edge has a finite gradient
 
 
-def heatmap_loss(logits: Tensor, joints_img: Tensor) -> Tensor:
+def heatmap_loss(logits: Tensor, joints_img: Tensor, point: float = CENTRE) -> Tensor:
     """Divergence (Kullback-Leibler) of a volume (...,S,S,S), axes z, y, x, from the joint (...,3) spread
     trilinearly over the eight cells around it -> (...,1). It learns faster than soft-argmax alone."""
     side = logits.shape[-1]
     cells = torch.arange(side, device=logits.device, dtype=torch.float32)
-    grid = joints_to_grid(joints_img, side).clamp(0, side - 1)[..., None]  # (...,3,1) x, y, z
+    grid = joints_to_grid(joints_img, side, point).clamp(0, side - 1)[..., None]  # (...,3,1) x, y, z
     x, y, z = (1 - (grid - cells).abs()).clamp_min(0).unbind(-2)
     target = z[..., :, None, None] * y[..., None, :, None] * x[..., None, None, :]
     divergence = F.kl_div(logits.flatten(-3).log_softmax(-1), target.flatten(-3), reduction="none")
@@ -94,15 +95,18 @@ class Criterion(nn.Module):
         return self._image_joints(pred["joints_img"], batch, "mano_joints_img")
 
     def _heatmap(self, pred, batch):
-        error = heatmap_loss(pred["heatmap"], batch["mano_joints_img"])
-        return masked_mean(error, batch["mano_joints_img_valid"])
+        for key, point in HEATMAPS.items():
+            if key in pred:
+                error = heatmap_loss(pred[key], batch["mano_joints_img"], point)
+                return masked_mean(error, batch["mano_joints_img_valid"])
+        return None
 
     @staticmethod
     def _image_joints(joints, batch, key):
         return masked_mean(l1(grid_units(joints), grid_units(batch[key])), batch[f"{key}_valid"])
 
     def _joints_proj(self, pred, batch):
-        projected = weak_perspective(pred["joints_rough"], pred["cam"])
+        projected = weak_perspective(pred.get("joints_rough", pred["joints"]), pred["cam"])
         error = l1(grid_units(projected), grid_units(batch["mano_joints_img"][..., :2]))
         return masked_mean(error, batch["pose_valid"])
 

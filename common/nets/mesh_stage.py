@@ -21,8 +21,8 @@ PIXELS_PER_METRE = 800.0  # a hand of 20 cm covers about 160 pixels of the crop
 class SelfJointTransformer(nn.Sequential):
     """Self-attention over the joints of one hand, with a learned embedding of the joint."""
 
-    def __init__(self, channels: int, blocks: int):
-        super().__init__(*[SelfAttention(channels) for _ in range(blocks)])
+    def __init__(self, channels: int, blocks: int, bias: bool = True):
+        super().__init__(*[SelfAttention(channels, bias=bias) for _ in range(blocks)])
         self.embedding = nn.Parameter(torch.randn(NUM_JOINTS, channels) * 0.02)
 
     def forward(self, x: Tensor) -> Tensor:  # (B,21,c)
@@ -30,13 +30,21 @@ class SelfJointTransformer(nn.Sequential):
 
 
 class MeshStage(nn.Module):
-    """F_J, J and F* -> MANO parameters, camera, relative translation, presence, rough mesh M_r."""
+    """F_J, J and F* -> MANO parameters, camera, relative translation, presence, rough mesh M_r.
 
-    def __init__(self, channels: int, adapted: int, sjt_blocks: int, mano: ManoLayer):
+    Ablation: without="mesh_stage" has no transformer; an FC layer regresses the rotations from pooled F*.
+    """
+
+    def __init__(
+        self, channels: int, adapted: int, sjt_blocks: int, mano: ManoLayer, without: str = "nothing"
+    ):
         super().__init__()
         self.mano = mano
-        self.sjt = PerHand(lambda: SelfJointTransformer(channels, sjt_blocks))
-        self.rotation = PerHand(lambda: nn.Linear(NUM_JOINTS * (channels + 3), 16 * 6))
+        self.sjt, evidence = None, adapted
+        if without != "mesh_stage":
+            self.sjt = PerHand(lambda: SelfJointTransformer(channels, sjt_blocks))
+            evidence = NUM_JOINTS * (channels + 3)
+        self.rotation = PerHand(lambda: nn.Linear(evidence, 16 * 6))
         self.shape = PerHand(lambda: nn.Linear(adapted, 10))
         self.cam = PerHand(lambda: nn.Linear(adapted + NUM_JOINTS * 3, 3))
         self.presence = PerHand(lambda: nn.Linear(adapted, 1))
@@ -49,26 +57,24 @@ class MeshStage(nn.Module):
         """Start from the mean pose, the mean shape, and a camera centred on the predicted wrist."""
         rest = self.mano.rotations(torch.zeros(1, 2, 16, 3))[0, ..., :2].flatten(1)  # (2,96), 6-D
         for hand in range(2):
-            for linear in (self.rotation.hands[hand], self.shape.hands[hand], self.cam.hands[hand]):
-                nn.init.normal_(linear.weight, std=1e-3)
-                nn.init.zeros_(linear.bias)
+            start_at(self.rotation.hands[hand], rest[hand])
+            start_at(self.shape.hands[hand], torch.zeros(10))
+            start_at(self.cam.hands[hand], torch.zeros(3))
             with torch.no_grad():
-                self.rotation.hands[hand].bias.copy_(rest[hand])
                 wrist_uv = self.cam.hands[hand].weight[1:, -3 * NUM_JOINTS :][:, 3 * WRIST : 3 * WRIST + 2]
                 wrist_uv.copy_(torch.eye(2))
-        nn.init.normal_(self.rel_trans[-1].weight, std=1e-3)
-        nn.init.zeros_(self.rel_trans[-1].bias)
+        start_at(self.rel_trans[-1], torch.zeros(3))
 
     def forward(self, stage: dict[str, Tensor]) -> dict[str, Tensor]:
-        tokens = self.sjt(stage["joint_features"])  # F*_J (B,2,21,c)
         pooled = stage["adapted"].mean((-2, -1)) * POOLED_SCALE  # (B,2,A)
-        with torch.autocast(tokens.device.type, enabled=False):  # heads and MANO in float32
-            return self.regress(tokens.float(), pooled.float(), stage["joints_img"])
+        tokens = None if self.sjt is None else self.sjt(stage["joint_features"]).float()  # F*_J (B,2,21,c)
+        with torch.autocast(pooled.device.type, enabled=False):  # heads and MANO in float32
+            return self.regress(tokens, pooled.float(), stage["joints_img"])
 
-    def regress(self, tokens: Tensor, pooled: Tensor, joints_img: Tensor) -> dict[str, Tensor]:
+    def regress(self, tokens: Tensor | None, pooled: Tensor, joints_img: Tensor) -> dict[str, Tensor]:
         joints = normalise_joints(joints_img)  # (B,2,21,3) in [-1,1]
-        flat = (torch.cat([tokens, joints], -1) * TOKEN_SCALE).flatten(2)
-        rotmat = rotation_6d_to_matrix(self.rotation(flat).unflatten(-1, (16, 6)))
+        evidence = pooled if tokens is None else flat_tokens(tokens, joints)
+        rotmat = rotation_6d_to_matrix(self.rotation(evidence).unflatten(-1, (16, 6)))
         shape = self.shape(pooled)
         placed = torch.cat([pooled, joints.flatten(2)], -1)  # (B,2,A+63)
         verts = self.mano.skin(rotmat, shape)
@@ -83,6 +89,18 @@ class MeshStage(nn.Module):
             "verts_rough": verts - wrist,
             "joints_rough": joints_rough - wrist,
         }
+
+
+def start_at(linear: nn.Linear, bias: Tensor) -> None:
+    """Let a regressor start from `bias`, whatever it is shown."""
+    nn.init.normal_(linear.weight, std=1e-3)
+    with torch.no_grad():
+        linear.bias.copy_(bias)
+
+
+def flat_tokens(tokens: Tensor, joints: Tensor) -> Tensor:
+    """Joint tokens (B,2,21,c) and coordinates (B,2,21,3), joint by joint, scaled -> (B,2,21*(c+3))."""
+    return (torch.cat([tokens, joints], -1) * TOKEN_SCALE).flatten(2)
 
 
 def pixels_camera(raw: Tensor) -> Tensor:
