@@ -2,13 +2,12 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
@@ -200,36 +199,30 @@ def warmup_cosine(steps: int, warmup: float) -> Callable[[int], float]:
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module,
+    predict: Callable[[Batch], dict[str, Tensor]],
     loader: Iterable[Batch],
     mano: ManoLayer,
-    metrics: Any,
     device: torch.device,
-    draw: Callable[[Batch, Batch], None],
-) -> float:
-    """Feed every batch's predictions to `metrics`, the first batch's to `draw` too; returns network
-    pictures per second.
+    consumers: Sequence[Callable[[dict[str, Tensor], Batch], None]],
+) -> dict[str, float]:
+    """Feed every batch's predictions to the consumers (metrics first) of this process.
 
-    Of several processes each brings its share of the batches; all end with the metrics of all.
+    Returns the seconds spent on predicting and on each consumer, by number, and the pictures.
     """
-    model, mano = model.to(device).eval(), mano.to(device)
-    pictures, seconds = 0, 0.0
-    for batch in tqdm(loader, desc="test", disable=rank() > 0, dynamic_ncols=True, mininterval=1):
-        batch = add_targets(to_device(batch, device), mano)
+    spent = dict.fromkeys(("pictures", "predict", *map(str, range(len(consumers)))), 0.0)
+
+    def timed(name: str, call: Callable[..., Any], *args: Any) -> Any:
         start = time.perf_counter()
-        pred = model(batch["img"])
+        result = call(*args)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        seconds += time.perf_counter() - start
-        if not pictures and rank() == 0:
-            draw(pred, batch)
-        pictures += len(batch["img"])
-        metrics.update(pred, batch)
-    rate = pictures / max(seconds, 1e-9)
-    if world_size() == 1:
-        return rate
-    shares: list[Any] = [None] * world_size()
-    dist.all_gather_object(shares, (metrics.state(), rate))
-    for state, _ in shares:
-        metrics.merge(state)
-    return sum(rate for _, rate in shares)
+        spent[name] += time.perf_counter() - start
+        return result
+
+    for batch in tqdm(loader, desc="test", disable=rank() > 0, dynamic_ncols=True, mininterval=1):
+        batch = add_targets(to_device(batch, device), mano)
+        pred = timed("predict", predict, batch)
+        for number, consume in enumerate(consumers):
+            timed(str(number), consume, pred, batch)
+        spent["pictures"] += len(batch["img"])
+    return spent

@@ -22,12 +22,16 @@ def add_targets(batch: dict[str, Any], mano: ManoLayer) -> dict[str, Any]:
     verts_cam (B,2,778,3) and mano_joints_cam (B,2,21,3), relative to the wrist regressed from the
     mesh; mano_root_cam (B,2,3), that wrist in the camera; mano_joints_img (B,2,21,3) u, v, depth
     about it, with mano_joints_img_valid (B,2,21,1) where inside the crop; rotmat (B,2,16,3,3).
+    Where a data set gives its vertices (mesh_cam), they are the mesh, and pose gives rotmat alone.
     Hands without a fit hold zeros; their validity is pose_valid.
     """
     valid = batch["pose_valid"]  # (B,2,1,1)
     rotmat = mano.rotations(batch["pose"])
-    verts = mano.skin(rotmat, batch["shape"])
-    pivot = batch["pivot_cam"] - mano.rest_wrist(batch["shape"])
+    if "mesh_cam" in batch:
+        verts, pivot = batch["mesh_cam"], torch.zeros_like(batch["pivot_cam"])
+    else:
+        verts = mano.skin(rotmat, batch["shape"])
+        pivot = batch["pivot_cam"] - mano.rest_wrist(batch["shape"])
     joints = mano.joints(verts)
     wrist = joints[:, :, WRIST : WRIST + 1]
     root = wrist.squeeze(2) + pivot

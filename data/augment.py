@@ -48,6 +48,8 @@ IDENTITY = AugmentParams()
 # Record entries with a hand axis that the mirror only exchanges.
 PER_HAND = ("joints_valid", "joints_seen", "shape", "pose_valid", "shape_valid")
 PER_HAND += ("root_depth", "root_depth_valid", "present")
+PER_HAND += ("pixels", "pixels_valid", "outlines")  # their place follows the affine map later
+POINTS = ("joints", "pivot", "mesh_cam")  # 3-D, in the camera
 
 
 def draw(rng: np.random.Generator, settings: AugmentSettings) -> AugmentParams:
@@ -78,8 +80,7 @@ def apply(record: dict[str, Any], params: AugmentParams, size: int = 256) -> dic
         record,
         affine=affine,
         K=as_3x3(affine) @ record["K_orig"] @ turn.T,
-        joints=record["joints"] @ turn.T,
-        pivot=record["pivot"] @ turn.T,
+        **{key: record[key] @ turn.T for key in POINTS if key in record},
         pose=turned_pose(record["pose"], turn),
     )
     if params.mirror:
@@ -99,8 +100,8 @@ def mirrored(record: dict[str, Any], width: int) -> dict[str, Any]:
         pose=mirror.mirror_pose(record["pose"]),
         K=mirror.mirror_camera(record["K"], width),
         affine=np.array([[-1.0, 0, width - 1], [0, 1, 0]]) @ as_3x3(record["affine"]),
-        **{key: mirror.mirror_points(record[key]) for key in ("joints", "pivot")},
-        **{key: mirror.mirror_hands(record[key]) for key in PER_HAND},
+        **{key: mirror.mirror_points(record[key]) for key in POINTS if key in record},
+        **{key: mirror.mirror_hands(record[key]) for key in PER_HAND if key in record},
     )
 
 

@@ -4,29 +4,38 @@ A data set knows its files and gives raw records; the base reads the picture, au
 record into a sample and checks it.
 
 A raw record is a dict; numpy, metres, camera frame, hands (right, left), 21 joints wrist first:
-  id str; hand_type "right" | "left" | "interacting"; human_annotated bool
+  id str; hand_type "right" | "left" | "interacting"; human_annotated bool; hand_type_valid bool
   image_path; K_orig (3,3); image_size (2,) width, height; box (4,) square, in pixels
   joints (2,21,3) in the camera; joints_valid (2,21) annotated; joints_seen (2,21) and in picture
   pose (2,16,3) without the mean pose, wrist rotation in the camera; shape (2,10)
   pivot (2,3) MANO's rest-pose wrist in the camera (FORMATS 2.2); pose_valid, shape_valid (2,)
   root_depth, root_depth_valid (2,) RootNet; present (2,)
+Where a data set has them, also:
+  mesh_cam (2,778,3) true vertices in the camera, which replace those of pose and shape
+  pixels (2,21,2), pixels_valid (2,21) annotated in the picture, where there are no joints in 3-D
+  outlines: list of the right and left polygon (N,2) in the picture, N = 0 where the hand is not outlined
+
+What a sample says beyond DESIGN's table: brightness, mean level 0..255 of the whole picture (its crop if
+synthetic); joints_seen (2,21,1), annotated and, wherever the crop ends, in the picture; mesh_cam as above
+(pose_valid says which hands); silhouette (2,S,S), silhouette_valid (2,): the outlines filled.
 """
 
 from abc import ABC, abstractmethod
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from common.hand.joints import LEFT, RIGHT, WRIST
-from common.utils.image import read_image
+from common.hand.joints import HANDS, LEFT, RIGHT, WRIST
+from common.utils.image import apply_affine, read_image
 from data import augment
 from data.augment import AugmentSettings
 
-# Shape of every array of a sample; all are float32. `img` depends on the crop and comes on top.
+# Shape of every array of a sample; all are float32. Those that depend on the crop come on top.
 # fmt: off
 SHAPES = {
     "joints_img": (2, 21, 3), "joints_img_valid": (2, 21, 1),
@@ -35,6 +44,7 @@ SHAPES = {
     "pose": (2, 16, 3), "pose_valid": (2, 1, 1), "shape": (2, 10), "shape_valid": (2, 1), "pivot_cam": (2, 3),
     "root_depth": (2,), "root_depth_valid": (2,), "present": (2,),
     "K": (3, 3), "affine": (2, 3), "K_orig": (3, 3), "image_size": (2,), "box": (4,),
+    "brightness": (), "hand_type_valid": (), "joints_seen": (2, 21, 1),
 }
 # fmt: on
 LISTS = {"hand_type": str, "human_annotated": bool, "id": str}
@@ -61,11 +71,17 @@ class HandDataset(Dataset, ABC):
 
     @abstractmethod
     def record(self, index: int) -> dict[str, Any]:
-        """The raw record of a sample (see the module's docstring), without its picture."""
+        """The raw record of a sample (see the module's docstring); with `image`, its picture is not read."""
+
+    @abstractmethod
+    def ids(self) -> list[str]:
+        """The id of every sample, in order; reads no picture."""
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         record = self.record(index)
-        record["image"] = read_image(record["image_path"])
+        if "image" not in record:
+            record["image"] = read_image(record["image_path"])
+        record["brightness"] = np.mean(cv2.mean(record["image"])[:3])
         params = augment.IDENTITY
         if self.augment is not None:
             rng = np.random.default_rng([self.seed, int(self._epoch), index])
@@ -73,6 +89,20 @@ class HandDataset(Dataset, ABC):
         sample = to_sample(augment.apply(record, params, self.size))
         check(sample, self.size)
         return sample
+
+
+def nothing_known() -> dict[str, Any]:
+    """The labels of a record of which nothing is known: what is known replaces them."""
+    shapes = {"joints": (2, 21, 3), "pose": (2, 16, 3), "shape": (2, 10), "pivot": (2, 3)}
+    shapes |= dict.fromkeys(("joints_valid", "joints_seen"), (2, 21))
+    shapes |= dict.fromkeys(("pose_valid", "shape_valid", "root_depth", "root_depth_valid"), (2,))
+    zeros = {key: np.zeros(shape, np.float32) for key, shape in shapes.items()}
+    return zeros | {"human_annotated": False, "hand_type_valid": True}
+
+
+def presence(hand_type: str) -> NDArray[np.float32]:
+    """(2,) which hands a picture of this type shows."""
+    return np.array([hand_type in (hand, "interacting") for hand in HANDS], np.float32)
 
 
 def to_sample(record: dict[str, Any]) -> dict[str, Any]:
@@ -85,12 +115,15 @@ def to_sample(record: dict[str, Any]) -> dict[str, Any]:
     joints = np.where(valid[..., None] > 0, record["joints"], 0)
     root = joints[:, WRIST]  # (2,3)
     relative = (joints - root[:, None]) * valid[..., None]
-    pixels = project(joints, record["K"])  # (2,21,2)
-    seen = seen * ((pixels >= 0) & (pixels <= size - 1)).all(-1) * (joints[..., 2] > 0)
+    pixels, shown = project(joints, record["K"]), seen * (joints[..., 2] > 0)  # (2,21,2), (2,21)
+    if "pixels" in record:
+        pixels, shown = apply_affine(record["affine"], record["pixels"]), record["pixels_valid"]
+    shown = shown * ((pixels >= 0) & (pixels <= size - 1)).all(-1)
     pose_valid = record["pose_valid"][:, None]  # (2,1)
     sample = {
-        "joints_img": np.concatenate([pixels, relative[..., 2:]], -1) * seen[..., None],
-        "joints_img_valid": seen[..., None],
+        "joints_img": np.concatenate([pixels, relative[..., 2:]], -1) * shown[..., None],
+        "joints_img_valid": shown[..., None],
+        "joints_seen": seen[..., None],
         "joints_cam": relative,
         "joints_cam_valid": valid[..., None],
         "root_cam": root * root_valid,
@@ -103,11 +136,30 @@ def to_sample(record: dict[str, Any]) -> dict[str, Any]:
         "shape_valid": record["shape_valid"][:, None],
         "pivot_cam": record["pivot"] * pose_valid,
         "root_depth": record["root_depth"] * record["root_depth_valid"],
+        **_silhouettes(record, size),
     }
     sample = record | sample  # the rest is as it was
-    sample = {key: torch.from_numpy(np.asarray(sample[key], np.float32)) for key in SHAPES}
+    keys = [*SHAPES, *(key for key in optional(size) if key in sample)]
+    sample = {key: torch.from_numpy(np.asarray(sample[key], np.float32)) for key in keys}
     sample["img"] = torch.from_numpy(record["image"]).permute(2, 0, 1).float().div_(255)
     return sample | {key: record[key] for key in LISTS}
+
+
+def optional(size: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of what only some data sets have."""
+    return {"mesh_cam": (2, 778, 3), "silhouette": (2, size, size), "silhouette_valid": (2,)}
+
+
+def _silhouettes(record: dict[str, Any], size: int) -> dict[str, NDArray]:
+    if "outlines" not in record:
+        return {}
+    masks = np.zeros((2, size, size), np.uint8)
+    for mask, outline in zip(masks, record["outlines"], strict=True):
+        if len(outline):  # OpenCV takes whole sixteenths of a pixel
+            corners = np.rint(16 * apply_affine(record["affine"], outline)).astype(np.int32)
+            cv2.fillPoly(mask, [corners], 1, shift=4)
+    drawn = [len(outline) > 0 for outline in record["outlines"]]
+    return {"silhouette": masks, "silhouette_valid": np.array(drawn)}
 
 
 def project(points: NDArray, K: NDArray) -> NDArray:
@@ -120,7 +172,8 @@ def project(points: NDArray, K: NDArray) -> NDArray:
 def check(sample: dict[str, Any], size: int) -> None:
     """Raise ValueError, naming the sample, where it breaks the contract."""
     name = sample.get("id", "without id")
-    expected = SHAPES | {"img": (3, size, size)}
+    extra = {key: shape for key, shape in optional(size).items() if key in sample}
+    expected = SHAPES | extra | {"img": (3, size, size)}
     if other := sample.keys() ^ (expected.keys() | LISTS.keys()):
         raise ValueError(f"sample {name}: keys differ: {other}")
     for key, shape in expected.items():

@@ -1,6 +1,7 @@
 """From a map-style data set to batches: order, workers, resuming."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import cv2
 import torch
@@ -44,6 +45,11 @@ class EpochLoader(DataLoader):
         """Call before iterating an epoch; `batch` > 0 resumes it after so many batches."""
         self.sampler.set_epoch(epoch, batch * self.batch_size)
         self.dataset.set_epoch(epoch)
+
+    def select(self, ids: Sequence[str]) -> dict[str, Any]:
+        """Some samples as one batch."""
+        row = {name: number for number, name in enumerate(self.dataset.ids())}
+        return collate([self.dataset[row[name]] for name in ids])
 
 
 def build_loader(

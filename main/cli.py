@@ -1,19 +1,23 @@
 """What the three scripts share: arguments, the resolved configuration, folders and data."""
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from common.eval.protocols import ON_REQUEST, PROTOCOLS
 from common.hand.mano import ManoLayer
 from common.utils.dist import rank, world_size
 from common.utils.errors import UserError
 from data import DATASETS, build_loader
 from data.augment import AugmentSettings
 from data.Synthetic.stream import SyntheticStream
-from main.config import Config
+from main.config import Config, from_dict, override
 
 ROOT = Path(__file__).resolve().parents[1]
+TEST_SECTIONS = ("paths", "data", "test")  # what --set may change of a test; the rest is the snapshot's own
 TEST_SEED = 20250  # of the fixed synthetic test set; training streams use seeds from 0 up
 
 
@@ -30,6 +34,12 @@ def parser(description: str) -> argparse.ArgumentParser:
         help="change a setting of main/config.py; repeat for more",
     )
     return options
+
+
+def add_protocol(options: argparse.ArgumentParser) -> None:
+    """Which numbers a test gives."""
+    names = ", ".join(PROTOCOLS | ON_REQUEST)
+    options.add_argument("--protocol", default="all", help=f"all (default) or some of {names}, with commas")
 
 
 def run_folder(config: Config, experiment: str) -> Path:
@@ -49,11 +59,27 @@ def uses_real_data(config: Config) -> bool:
     return all(given)
 
 
+def describe_test_data(config: Config) -> str:
+    """Which pictures test.py reads."""
+    paths = config.paths
+    if paths.hic_path and paths.folder_path:
+        raise UserError("hic_path and folder_path are both set: a test reads one of them")
+    if paths.hic_path or paths.folder_path:
+        hic = f"HIC in {paths.hic_path} (joints regressed from its own fits)"
+        return hic if paths.hic_path else f"pictures in {paths.folder_path}"
+    return describe_data(config)
+
+
 def describe_data(config: Config) -> str:
-    """Which pictures train and test read."""
+    """Which pictures train.py reads."""
     if uses_real_data(config):
         return f"InterHand2.6M in {config.paths.interhand_anno_dir}"
     return "synthetic two-hand pictures (interhand_anno_dir and interhand_images_path are not set)"
+
+
+def is_synthetic(config: Config) -> bool:
+    """Whether a test reads the synthetic stream."""
+    return not (config.paths.hic_path or config.paths.folder_path or uses_real_data(config))
 
 
 def training_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> Iterable[dict[str, Any]]:
@@ -76,15 +102,28 @@ def training_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -
     return RepeatedBatches(stream) if train.overfit else stream
 
 
+def test_config(snapshot: dict[str, Any], settings: list[str]) -> Config:
+    """A snapshot's configuration for testing: what a run was trained on does not say what it is tested on,
+    and paths are this machine's."""
+    found = {**snapshot["config"], "paths": {}}
+    found["data"] = {**found.get("data", {}), "hands": "all", "hand_type_valid_only": False}
+    return override(from_dict(found), settings, TEST_SECTIONS)
+
+
 def test_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> Iterable[dict[str, Any]]:
-    """This process's share of the test split, or of the fixed synthetic test set."""
-    if uses_real_data(config):
-        dataset = _interhand(config, mano, config.test.split, log, min_brightness=10.0)
-        return build_loader(
-            dataset, config.test.batch_size, config.data.workers, rank=rank(), world=world_size()
-        )
-    stream = _synthetic(config, mano, config.test.batch_size, TEST_SEED, config.data.synthetic_test)
-    return EveryNthBatch(stream)
+    """This process's share of the test split, of HIC or a folder, or of the fixed synthetic test set;
+    `select(ids)` gives samples once more."""
+    paths, limit = config.paths, config.data.limit
+    if is_synthetic(config):
+        stream = _synthetic(config, mano, config.test.batch_size, TEST_SEED, config.data.synthetic_test)
+        return EveryNthBatch(stream)
+    if paths.hic_path:
+        dataset = DATASETS["HIC"](mano, paths.hic_path, limit=limit, log=log)
+    elif paths.folder_path:
+        dataset = DATASETS["Folder"](paths.folder_path, limit=limit, log=log)
+    else:
+        dataset = _interhand(config, mano, config.test.split, log)
+    return build_loader(dataset, config.test.batch_size, config.data.workers, rank=rank(), world=world_size())
 
 
 def _synthetic(config: Config, mano: ManoLayer, batch_size: int, seed: int, samples: int) -> SyntheticStream:
@@ -129,6 +168,17 @@ class EveryNthBatch:
     def __iter__(self):
         for start in self.starts:
             yield self.stream.batch(range(start, min(start + self.stream.batch_size, self.stream.samples)))
+
+    def select(self, ids: Sequence[str]) -> dict[str, Any]:
+        """Some samples as one batch."""
+        row = {name: number for number, name in enumerate(self.stream.ids())}
+        singles = [self.stream.batch(range(row[name], row[name] + 1)) for name in ids]
+        return {
+            key: torch.cat([single[key] for single in singles])
+            if torch.is_tensor(value)
+            else sum((single[key] for single in singles), [])
+            for key, value in singles[0].items()
+        }
 
 
 class RepeatedBatches:

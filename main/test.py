@@ -7,20 +7,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from common.base import evaluate
-from common.eval.figures import comparison
-from common.eval.metrics import Metrics
-from common.eval.report import results, table
+from common.eval.protocols import Protocol, parse_protocols
 from common.hand.mano import load_hands
-from common.utils.checkpoint import git_commit, load_snapshot, snapshot_epochs, snapshot_path
+from common.utils.checkpoint import load_snapshot, snapshot_epochs, snapshot_path
 from common.utils.dist import launch, parse_devices, rank, world_size
 from common.utils.errors import UserError, run_script
-from common.utils.mesh_io import write_json, write_picture
-from main import cli
-from main.config import Config, SettingError, from_dict, override
+from main import cli, evaluation
+from main.config import Config, SettingError, override
 from main.model import model_from_snapshot
-
-SECTIONS = ("paths", "data", "test")  # what --set may change; the rest is the snapshot's own
 
 
 def main() -> None:
@@ -31,13 +25,17 @@ def main() -> None:
     options.add_argument(
         "--exp", help="name of the run's folder in output/ (default: lgnet, or the checkpoint's file name)"
     )
+    cli.add_protocol(options)
+    options.add_argument(
+        "--save_predictions", type=Path, metavar="FILE.npz", help="for tool/evaluate.py, 40 kB a picture"
+    )
     args = options.parse_args()
-    devices = parse_devices(args.gpu)
+    devices, protocols = parse_devices(args.gpu), parse_protocols(args.protocol)
     experiment = args.exp or (args.checkpoint.stem if args.checkpoint else "lgnet")
-    base = override(Config(), args.settings, SECTIONS)  # also says where output/ is
+    base = override(Config(), args.settings, cli.TEST_SECTIONS)  # also says where output/ is
     folder = cli.run_folder(base, experiment)
     checkpoint = args.checkpoint or existing_snapshot(folder / "model_dump", args.test_epoch)
-    launch(test, devices, args.settings, checkpoint, folder / "result")
+    launch(test, devices, args.settings, checkpoint, folder / "result", protocols, args.save_predictions)
 
 
 def existing_snapshot(folder: Path, epoch: int) -> Path:
@@ -48,48 +46,40 @@ def existing_snapshot(folder: Path, epoch: int) -> Path:
     return snapshot_path(folder, epoch)
 
 
-def test(device: torch.device, settings: list[str], checkpoint: Path, folder: Path) -> None:
-    """One process of an evaluation; the first prints the table, writes metrics.json, names it last."""
+def test(
+    device: torch.device,
+    settings: list[str],
+    checkpoint: Path,
+    folder: Path,
+    protocols: tuple[Protocol, ...],
+    save: Path | None,
+) -> None:
+    """One process of an evaluation; the first prints the table, writes the results, names them last."""
     say = print if rank() == 0 else (lambda *_: None)
     snapshot = load_snapshot(checkpoint)
-    # Paths are this machine's, never the snapshot's.
-    config = override(from_dict({**snapshot["config"], "paths": {}}), settings, SECTIONS)
-    data, synthetic = cli.describe_data(config), not cli.uses_real_data(config)
+    config = cli.test_config(snapshot, settings)
+    data = cli.describe_test_data(config)
     mano = load_hands(config.paths.smplx_path).to(device)
+    epoch = snapshot.get("last_epoch")
     say(f"data: {data}; hand model: {mano.name}")
-    say(f"snapshot: {checkpoint}, epoch {snapshot.get('last_epoch')}, on {world_size()} x {device.type}")
-    model = model_from_snapshot(snapshot, mano)
-    loader = cli.test_data(config, mano, say)
-    metrics = Metrics(mano)
-    shown = folder.parent / "vis" / "first_samples.png"
-    rate = evaluate(
-        model,
-        loader,
+    say(f"snapshot: {checkpoint}, epoch {epoch}, on {world_size()} x {device.type}")
+    model = model_from_snapshot(snapshot, mano).to(device)
+    evaluation.run(
+        lambda batch: model(batch["img"]),
+        cli.test_data(config, mano, say),
         mano,
-        metrics,
         device,
-        draw=lambda pred, batch: write_picture(shown, comparison(pred, batch, mano.faces)),
-    )
-    if rank() > 0:
-        return
-    print(table(metrics, data, mano.name, synthetic))
-    print(f"network: {rate:.1f} pictures/s, batch {config.test.batch_size}")
-    found = results(
-        metrics,
+        protocols,
+        config,
+        folder,
+        save,
+        title=f"{config.model.name} in {checkpoint.name}, epoch {epoch}",
         data=data,
-        synthetic=synthetic,
-        hand_model=mano.name,
         checkpoint=str(checkpoint),
-        epoch=snapshot.get("last_epoch"),
-        config=config.to_dict(),
-        commit=git_commit(cli.ROOT),
+        predictions=str(save) if save else None,
+        epoch=epoch,
         trained_at=snapshot.get("commit"),
-        device=f"{world_size()} x {device.type}",
-        pictures_per_second=rate,
     )
-    write_json(folder / "metrics.json", found)
-    print(f"pictures: {shown}")
-    print(f"results: {folder / 'metrics.json'}")
 
 
 if __name__ == "__main__":

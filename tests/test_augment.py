@@ -34,7 +34,12 @@ def records(interhand, hands):
     )
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (512, 334, 3), dtype=np.uint8)
-    extra = {"image": image, "root_depth": np.array([1.0, 1.1]), "root_depth_valid": np.array([1, 0])}
+    extra = {
+        "image": image,
+        "brightness": 128.0,
+        "root_depth": np.array([1.0, 1.1]),
+        "root_depth_valid": np.array([1, 0]),
+    }
     return [{**data.record(index), **extra} for index in range(0, len(data), 2)]
 
 

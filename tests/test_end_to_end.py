@@ -17,6 +17,7 @@ from common.utils.dist import launch, rank, world_size
 from main import cli, demo, test, train
 from main.config import Config, override
 from tests.scripts import TINY, output_in, run, settings
+from tool import evaluate
 
 SYNTHETIC, INTERHAND = (
     pytest.mark.parametrize("trained", [name], indirect=True) for name in ("synthetic", "interhand")
@@ -55,9 +56,12 @@ def test_train_test_demo(trained, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "MPVPE" in printed and printed.splitlines()[0].startswith("data: ")
     found = metrics_of(printed)
-    synthetic = trained.folder.name == "synthetic"  # of the other's five pictures one is black
-    assert found["epoch"] == 1 and found["counts"]["lgnet"]["samples"] == (5 if synthetic else 4)
-    assert found["synthetic"] == synthetic
+    assert found["epoch"] == 1 and found["synthetic"] == (trained.folder.name == "synthetic")
+    assert list(found["protocols"]) == ["lgnet", "intaghand", "interhand", "interwild", "eanet"]
+    assert found["counts"]["interhand"]["samples"] == found["counts"]["interhand"]["frames"] == 5
+    result = trained.folder / "result"
+    assert (result / "report.html").stat().st_size > 10_000
+    assert len((result / "per_sample.csv").read_text().splitlines()) == 6
     assert run(demo, "--output", tmp_path, "--input", demo.EXAMPLE, *where) == 0
     written = {path.name for path in tmp_path.iterdir()}
     assert {"example_overlay.png", "example.json"} <= written
@@ -125,18 +129,31 @@ def test_two_processes_train(tmp_path, monkeypatch):
     shutil.rmtree(tmp_path / "two")
 
 
+def same_numbers(one: dict, two: dict, tolerance: float) -> None:
+    for protocol, scores in one["protocols"].items():
+        assert two["counts"][protocol] == one["counts"][protocol]
+        for name, value in scores.items():
+            expected = value if value is None else pytest.approx(value, rel=1e-4, abs=tolerance)
+            assert two["protocols"][protocol][name] == expected, f"{protocol} {name}"
+
+
 @INTERHAND
-def test_two_processes_measure_what_one_does(trained, monkeypatch, capfd):
+def test_two_processes_and_a_file_measure_what_one_process_does(trained, tmp_path, monkeypatch, capfd):
     where = [*output_in(trained.folder.parent), "--exp", trained.folder.name]
-    command = ["--test_epoch", 1, *where, *trained.data]
-    assert run(test, *command) == 0
+    command = ["--test_epoch", 1, *where, *trained.data, *settings(test__penetration=1)]
+    assert run(test, *command, "--save_predictions", tmp_path / "one.npz") == 0
     one = metrics_of(capfd.readouterr().out)
-    monkeypatch.setattr(test, "parse_devices", lambda text: CPUS)
-    assert run(test, *command) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(test, "parse_devices", lambda text: CPUS)
+        assert run(test, *command, "--save_predictions", tmp_path / "two.npz") == 0
     two = metrics_of(capfd.readouterr().out)
-    assert two["counts"] == one["counts"] and two["device"] == "2 x cpu"
-    for name, value in one["protocols"]["lgnet"].items():
-        assert two["protocols"]["lgnet"][name] == (value and pytest.approx(value, rel=1e-4)), name
+    assert two["device"] == "2 x cpu"
+    same_numbers(one, two, 1e-3)  # the network's own rounding in other batches
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.npz", "two.npz"]
+    for size, file in ((1, "one.npz"), (3, "one.npz")):
+        data = [*trained.data, *settings(test__batch_size=size, test__penetration=1)]
+        assert run(evaluate, "--predictions", tmp_path / file, *data, *output_in(tmp_path)) == 0
+        same_numbers(one, metrics_of(capfd.readouterr().out), 1e-4)
 
 
 @pytest.mark.parametrize("world", [1, 2, 4])

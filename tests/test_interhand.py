@@ -31,7 +31,6 @@ def test_counts_of_every_filter(interhand, hands):
         "H": {"subset": "H"},
         "M": {"subset": "M"},
         "limit": {"limit": 5},
-        "bright": {"min_brightness": 10.0},
         "fits": {"need_both_fits": True},
     }
     count = {name: len(load(interhand, hands, **choice)) for name, choice in choices.items()}
@@ -42,10 +41,10 @@ def test_counts_of_every_filter(interhand, hands):
     both = sum(id in human and id < 909_069 for id in ids)
     assert both > 0 and count["H"] == len(human)
     assert count["M"] == len(ids) - len(human) + both
-    assert count["limit"] == 5 and count["bright"] == 27
+    assert count["limit"] == 5
     assert count["fits"] == VIEWS * 5  # plain, no_wrist, outside, bad_joints, black
-    load(interhand, hands, min_brightness=10.0, log=lines.append)
-    assert any("27" in line and "3 left out" in line for line in lines)
+    load(interhand, hands, need_both_fits=True, log=lines.append)
+    assert any("15" in line and "15 left out" in line for line in lines)
     assert any("stand-in hand" in line for line in lines)
 
 
@@ -108,6 +107,24 @@ def test_annotated_joints_lie_on_the_fit(hands, train):
     gap = (fit - batch["joints_cam"] - batch["root_cam"][:, :, None]).norm(dim=-1)
     valid = (batch["joints_cam_valid"] * batch["pose_valid"])[..., 0] > 0
     assert valid.sum() > 500 and gap[valid].max() < 0.008
+
+
+def test_brightness_and_what_data_json_says(interhand, hands, train):
+    """The level of the whole picture; the flags of data.json, gated by the wrist, whatever the crop."""
+    loaded = load(interhand, hands)
+    rows = {str(row["id"]): row for row in read(interhand, "train", "data")["annotations"]}
+    assert loaded.ids() == [sample["id"] for sample in (loaded[index] for index in range(len(loaded)))]
+    for sample in train.values():
+        row = rows[sample["id"]]
+        index = loaded.ids().index(sample["id"])
+        picture = cv2.imread(str(loaded.record(index)["image_path"]))
+        assert abs(float(sample["brightness"]) - picture.mean()) < 1e-3
+        assert sample["hand_type_valid"] == row["hand_type_valid"]
+        flags = np.array(row["joint_valid"]).reshape(2, 21)[:, list(INTERHAND_TO_JOINTS)]
+        expected = flags * flags[:, :1] * sample["joints_cam_valid"][..., 0].numpy()
+        assert np.array_equal(sample["joints_seen"][..., 0].numpy(), expected)
+    assert {float(s["brightness"]) < 10 for s in views(train, "black")} == {True}
+    assert sum(float(s["brightness"]) < 10 for s in train.values()) == VIEWS
 
 
 def test_pictures_show_the_labels(train):

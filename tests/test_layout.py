@@ -17,6 +17,7 @@ FLOORS = [
     ["main.predictor"],
     ["main.export"],
     ["main.cli"],
+    ["main.evaluation"],
     ["main.train", "main.test", "main.demo"],
 ]
 FORBIDDEN = {

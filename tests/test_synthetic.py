@@ -35,6 +35,9 @@ SHAPES = {
     "K_orig": (3, 3),
     "image_size": (2,),
     "box": (4,),
+    "brightness": (),
+    "hand_type_valid": (),
+    "joints_seen": (2, 21, 1),
 }
 LISTS = ("hand_type", "human_annotated", "id")
 
@@ -64,7 +67,7 @@ def test_contract(batch):
     assert set(batch["hand_type"]) <= {"right", "left", "interacting"}
     assert 0 <= batch["img"].min() and batch["img"].max() <= 1
     for key in SHAPES:
-        if key.endswith("_valid"):
+        if key.endswith("_valid") and key != "hand_type_valid":
             value = batch[key.removesuffix("_valid")]
             assert set(batch[key].unique().tolist()) <= {0.0, 1.0}
             if key != "joints_img_valid":  # joints outside the crop keep their place
@@ -76,6 +79,9 @@ def test_same_seed_same_batch(layer, stream):
     again.set_epoch(1, batch=1)
     batches = list(again)
     assert len(again) == 3
+    assert again.ids() == sum(
+        (batch["id"] for batch in again), [f"synthetic/3/{i:06d}" for i in range(10, 14)]
+    )
     assert [len(batch["id"]) for batch in batches] == [4, 2]
     assert batches[0]["id"] == [f"synthetic/3/0000{i}" for i in (14, 15, 16, 17)]
     first, second = batches[0], stream.batch(range(14, 18))

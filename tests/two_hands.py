@@ -23,6 +23,7 @@ def make_batch(hands, size=3, seed=0):
     return {
         "id": [f"frame{seed}_{i}" for i in range(size)],
         "hand_type": ["interacting"] * size,
+        "human_annotated": [True] * size,
         "img": torch.full((size, 3, 8, 8), 0.5),
         "K": K,
         "rotmat": rotmat,
@@ -32,9 +33,16 @@ def make_batch(hands, size=3, seed=0):
         "pose_valid": torch.ones(size, 2, 1, 1),
         "joints_img": torch.cat([pixels, joints[..., 2:]], -1),
         "joints_img_valid": torch.ones(size, 2, 21, 1),
+        "joints_cam": joints.clone(),
+        "joints_cam_valid": torch.ones(size, 2, 21, 1),
+        "root_depth": root[..., 2],
+        "root_depth_valid": torch.ones(size, 2),
         "rel_trans": root[:, 1] - root[:, 0],
         "rel_trans_valid": torch.ones(size, 1),
         "present": torch.ones(size, 2),
+        "brightness": torch.full((size,), 128.0),
+        "hand_type_valid": torch.ones(size),
+        "joints_seen": torch.ones(size, 2, 21, 1),
     }
 
 

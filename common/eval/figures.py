@@ -6,33 +6,91 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.hand.joints import LEFT
+from common.hand.joints import LEFT, RIGHT
 from common.utils.geometry import project
 from common.utils.vis import Picture, caption, draw_meshes, side_by_side, stack, to_picture, weak_points
 
 HAND_COLORS = torch.tensor([[0.95, 0.55, 0.45], [0.45, 0.62, 0.95]])  # right red, left blue
+SIDE_MARGIN = 1.1  # of the extent of what a side view shows
 
 
 def prediction_overlay(picture: Picture, pred: dict[str, Tensor], index: int, faces: Tensor) -> Picture:
     """Both predicted meshes of one sample, each under its own weak-perspective camera."""
-    value = {k: pred[k][index].detach().float().cpu() for k in ("verts", "cam", "rel_trans")}
-    shown = torch.ones(2, dtype=torch.bool)
-    if "present" in pred:
-        shown = pred["present"][index].detach().cpu() > 0
-    place = torch.zeros(2, 3)
-    place[LEFT] = value["rel_trans"]
-    points = weak_points(value["verts"], value["cam"], place)
-    return draw_meshes(picture, points[shown], value["verts"][shown], faces.cpu()[shown], HAND_COLORS[shown])
+    verts, cam = (pred[key][index].detach().float().cpu() for key in ("verts", "cam"))
+    shown = predicted_hands(pred, index)
+    points = weak_points(verts, cam, _predicted_wrists(pred, index))
+    return draw_meshes(picture, points[shown], verts[shown], faces.cpu()[shown], HAND_COLORS[shown])
+
+
+def _predicted_wrists(pred: dict[str, Tensor], index: int) -> Tensor:
+    """(2,3): the right wrist at the origin, the left one beside it (there too if it was not predicted)."""
+    wrists = torch.zeros(2, 3)
+    wrists[LEFT] = pred["rel_trans"][index].detach().float().cpu().nan_to_num()
+    return wrists
+
+
+def predicted_hands(pred: dict[str, Tensor], index: int) -> Tensor:
+    """(2,) bool: the hands with finite vertices that are not called absent."""
+    shown = torch.isfinite(pred["verts"][index].detach().cpu()).all(-1).all(-1)
+    return shown & (pred["present"][index].detach().cpu() > 0) if "present" in pred else shown
 
 
 def truth_overlay(picture: Picture, batch: dict[str, Any], index: int, faces: Tensor) -> Picture:
     """Both true meshes of one sample under its camera; hands without a fit are left out."""
-    shown = batch["pose_valid"][index].flatten().cpu() > 0
-    verts = batch["verts_cam"][index].cpu()
+    fits = batch["pose_valid"][index].flatten().cpu() > 0
+    return _at_true_wrists(picture, batch["verts_cam"][index].cpu(), fits, batch, index, faces)
+
+
+def _at_true_wrists(
+    picture: Picture, verts: Tensor, shown: Tensor, batch: dict[str, Any], index: int, faces: Tensor
+) -> Picture:
     camera = verts + batch["mano_root_cam"][index].cpu()[:, None]
     points = torch.cat([project(camera, batch["K"][index].cpu()), camera[..., 2:]], -1)
     hands = (points[shown], verts[shown], faces.cpu()[shown], HAND_COLORS[shown])
     return draw_meshes(picture, *hands, perspective=True)
+
+
+def gallery_row(
+    pred: dict[str, Tensor], batch: dict[str, Any], index: int, faces: Tensor, text: str
+) -> Picture:
+    """One sample: input, prediction and truth over it, both from the side. text captions the input.
+
+    Hands that were not predicted (vertices NaN) or have no fit are not drawn. A prediction without `cam`
+    is drawn at the true wrists, and its caption says so.
+    """
+    picture = to_picture(batch["img"][index])
+    verts = pred["verts"][index].detach().float().cpu()
+    fits, shown = batch["pose_valid"][index].flatten().cpu() > 0, predicted_hands(pred, index)
+    if "cam" in pred:
+        drawn, words = prediction_overlay(picture, pred, index, faces), "prediction"
+    else:
+        drawn = _at_true_wrists(picture, verts, shown & fits, batch, index, faces)
+        words = "prediction, at the true wrists"
+    root, place = batch["mano_root_cam"][index].cpu(), _predicted_wrists(pred, index)
+    # a lone true hand is the common origin, else the right wrist
+    anchor = LEFT if fits[LEFT] and not fits[RIGHT] else RIGHT
+    hands = [(verts + (place - place[anchor])[:, None], shown)]
+    hands.append((batch["verts_cam"][index].cpu() + (root - root[anchor])[:, None], fits))
+    panels = [(text, picture), (words, drawn), ("truth", truth_overlay(picture, batch, index, faces))]
+    sides = _side_views(hands, faces.cpu(), picture.shape)
+    panels += zip(("prediction from the side", "truth from the side"), sides, strict=True)
+    return np.ascontiguousarray(side_by_side([caption(panel, name) for name, panel in panels]))
+
+
+def _side_views(hands: list[tuple[Tensor, Tensor]], faces: Tensor, shape: tuple[int, ...]) -> list[Picture]:
+    """Scenes of (verts (2,V,3), shown (2,)) turned by 90 degrees about the vertical axis, in one scale."""
+    turned = [torch.stack([verts[..., 2], verts[..., 1], -verts[..., 0]], -1) for verts, _ in hands]
+    seen = torch.cat([verts[shown].reshape(-1, 3) for verts, (_, shown) in zip(turned, hands, strict=True)])
+    low, high = (seen.amin(0), seen.amax(0)) if len(seen) else (torch.zeros(3), torch.ones(3))
+    size = torch.tensor(shape[1::-1])
+    scale = (size / (SIDE_MARGIN * (high - low)[:2].clamp_min(1e-6))).min()
+    views = []
+    for verts, (_, shown) in zip(turned, hands, strict=True):
+        pixels = (verts - (low + high) / 2)[..., :2] * scale + (size - 1) / 2
+        points = torch.cat([pixels, verts[..., 2:]], -1)[shown]
+        white = np.full(shape, 255, np.uint8)
+        views.append(draw_meshes(white, points, verts[shown], faces[shown], HAND_COLORS[shown], alpha=1.0))
+    return views
 
 
 def comparison(pred: dict[str, Tensor], batch: dict[str, Any], faces: Tensor, count: int = 4) -> Picture:

@@ -1,65 +1,211 @@
-"""From the measures of all samples to the numbers of a table: plain numpy, float64.
+"""From the columns of all samples to the numbers of a table: plain numpy, float64.
 
-Legend: N samples in the order of their ids, 2 hands (right, left), J 21 joints. A measure is a pair
-(value, valid) of equal shape, (N,), (N,2) or (N,2,J); what is not valid counts nowhere.
+Legend: N samples in the order of their ids, 2 hands (right, left), J 21 joints; NaN counts nowhere.
 """
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.hand.joints import HANDS
+from common.eval.measure import joint_column, mesh_column
+from common.eval.protocols import Protocol
+from common.hand.joints import FINGERS, HANDS, JOINT_NAMES, JOINTS_TO_INTERHAND
 
-Measured = dict[str, tuple[NDArray, NDArray]]
+Columns = dict[str, NDArray[np.float64]]
 PCK_THRESHOLDS = np.linspace(0.0, 50.0, 200)  # mm
+PCK2D_SHARES = (5, 10, 15)  # percent of the crop's side of 256 pixels
+CROP_SIDE = 256
 POSE_BINS = 6
-# Measures that the table shows only in a derived form.
-FRAME, JOINT_ERRORS, POSE_DIFFERENCE = "_frame", "_joint_errors", "_pose_difference"
-UNITS = {"_rotation": "deg", "_px": "px", "_accuracy": "%"}  # by ending of the name; all else is mm
+# By beginning or ending of a metric's name; all else is mm.
+UNITS = {"rotation": "deg", "_px": "px", "accuracy": "%", "PCK2D": "%", "IoU": "share", "AUC": "share"}
+UNITS["volume"] = "cm3"
+# Columns (N,2) and (N,) that are reported under their own names, in the order of the tables.
+PLAIN = ("MRRPE", "MRRPE_plane", "MRRPE_depth", "MRRPE_rootnet", "RRVE", "RRVE_rootnet", "RRVE_gt")
+PLAIN += ("root_rotation", "local_rotation", "vertex_px", "box_IoU", "IoU", "IoU_both")
+PLAIN += ("penetration_volume", "penetration_mean", "penetration_max", "contact_deviation")
+PLAIN += ("penetration_volume_truth", "penetration_mean_truth", "penetration_max_truth", "presence_accuracy")
 
 
 class Score(NamedTuple):
-    """One number of a table; value is None where nothing was measured, n the samples behind it."""
+    """One number of a table; value is None where nothing was measured, n the frames behind it."""
 
     value: float | None
     n: int
     unit: str = "mm"
 
 
-def summarize(measured: Measured) -> dict[str, Score]:
-    """All named numbers of one protocol, headline measures first."""
+def summarize(protocol: Protocol, columns: Columns) -> dict[str, Score]:
+    """All named numbers of one protocol, headline measures first; {} of no sample at all."""
+    if not columns:
+        return {}
     scores: dict[str, Score] = {}
-    for name, (value, valid) in measured.items():
-        if not name.startswith("_"):
-            scores |= score(name, value, valid)
-    if JOINT_ERRORS in measured:
-        scores |= auc_scores(*measured[JOINT_ERRORS])
-        scores |= pose_bin_scores(measured)
+    groups = frame_groups(protocol, columns)
+    for name, (column, scaled) in _protocol_columns(protocol).items():
+        for rough in ("", "_rough"):
+            if column + rough in columns:
+                value = columns[column + rough]
+                if value.ndim == 3:
+                    errors = masked(protocol, value, columns, scaled)
+                    scores |= joint_scores(protocol, name + rough, errors, groups)
+                else:
+                    scores |= hand_scores(protocol, name + rough, value, groups)
+    errors = joint_errors(protocol, columns)
+    scores |= _finger_scores(errors[groups["all"]])
+    scores |= auc_scores(errors[groups["all"]])
+    for name in (f"{plain}{rough}" for plain in PLAIN for rough in ("", "_rough")):
+        if name in columns:
+            scores |= hand_scores(protocol, name, columns[name], groups)
+    return scores | _picture_scores(protocol, columns, groups)
+
+
+def hand_columns(protocol: Protocol, columns: Columns) -> dict[str, NDArray]:
+    """The protocol's own errors per sample and hand: {metric: (N,2)}."""
+    found = {}
+    for name, (column, scaled) in _protocol_columns(protocol).items():
+        values = columns[column]
+        found[name] = mean(masked(protocol, values, columns, scaled), 2) if values.ndim == 3 else values
+    return found
+
+
+def _protocol_columns(protocol: Protocol) -> dict[str, tuple[str, bool]]:
+    """Metric: (column, whether the protocol's scale is in it)."""
+    p = protocol
+    found = {"MPJPE": (joint_column(p.root, p.scaled, p.truth, p.tips), p.scaled)}
+    found |= {"MPVPE": (mesh_column(p.root, p.scaled), p.scaled)}
+    found |= {"PA_MPJPE": (f"PA/{p.truth}/{p.tips}", p.scaled), "PA_MPVPE": ("PA_MPVPE", p.scaled)}
+    if p.scaled:
+        found |= {"MPJPE_unscaled": (joint_column(p.root, False, p.truth, p.tips), False)}
+        found |= {"MPVPE_unscaled": (mesh_column(p.root, False), False)}
+    return found
+
+
+def frame_groups(protocol: Protocol, columns: Columns) -> dict[str, NDArray[np.bool_]]:
+    """Which samples (N,) count: "all", and of protocols with single hands "SH" and "IH"."""
+    interacting = columns["interacting"] > 0
+    if protocol.interacting:
+        return {"all": interacting & (columns["clean"] > 0) & (columns["fit"] > 0).all(1)}
+    counted = columns["human"] > 0 if protocol.human else np.ones_like(interacting)
+    return {"all": counted, "SH": counted & ~interacting, "IH": counted & interacting}
+
+
+def joint_errors(protocol: Protocol, columns: Columns, rough: str = "") -> NDArray:
+    """Errors (N,2,J) in mm under the protocol's mask, NaN where a joint does not count."""
+    name = joint_column(protocol.root, protocol.scaled, protocol.truth, protocol.tips) + rough
+    return masked(protocol, columns[name], columns, protocol.scaled)
+
+
+def masked(protocol: Protocol, errors: NDArray, columns: Columns, scaled: bool) -> NDArray:
+    """Errors (N,2,J) -> NaN where the protocol's mask leaves a joint out."""
+    if protocol.mask == "all":
+        return errors
+    seen = columns["seen"] > 0
+    if protocol.mask == "misplaced":  # flags in InterHand2.6M's order read as if wrist-first
+        seen = seen[..., list(JOINTS_TO_INTERHAND)]
+        if scaled:  # and a hand without a fit, scaled to a bone of length 0, has no error
+            zero = (columns["fit"] == 0) & (columns["predicted"] > 0)
+            errors = np.where(zero[..., None], 0.0, errors)
+    return np.where(seen, errors, np.nan)
+
+
+# ---- averages ----
+
+
+def mean(values: NDArray, axis: int | tuple[int, ...] | None = None) -> NDArray:
+    """Mean of what is not NaN; NaN of nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # "Mean of empty slice"
+        return np.nanmean(values, axis)
+
+
+def _score(name: str, value: float | NDArray, n: int) -> Score:
+    unit = next((unit for part, unit in UNITS.items() if part in name), "mm")
+    return Score(float(value) if np.isfinite(value) else None, int(n), unit)
+
+
+def _count(values: NDArray) -> int:
+    """Frames (N,...) with at least one value."""
+    return int(np.isfinite(values).any(tuple(range(1, values.ndim))).sum())
+
+
+def joint_scores(
+    protocol: Protocol, name: str, errors: NDArray, groups: dict[str, NDArray[np.bool_]]
+) -> dict[str, Score]:
+    """Errors (N,2,J): means over frames, then over the joints that were ever measured."""
+    means = {group: mean(errors[rows], 0) for group, rows in groups.items()}  # (2,J) each
+    pooled = means["all"]
+    if protocol.joint_average == "groups":
+        means["all"] = np.stack([means["SH"], means["IH"]])  # the 84
+    scores = {name: _score(name, mean(means["all"]), _count(errors[groups["all"]]))}
+    for group, rows in groups.items() if len(groups) > 1 else ():
+        scores[f"{name}_{group}"] = _score(name, mean(means[group]), _count(errors[rows]))
+    for side, hand in enumerate(HANDS):
+        scores[f"{name}_{hand}"] = _score(name, mean(pooled[side]), _count(errors[groups["all"], side]))
     return scores
 
 
-def score(name: str, value: NDArray, valid: NDArray) -> dict[str, Score]:
-    """(N,): the mean. (N,2): the mean of each hand, and of the two hands that were measured."""
-    unit = next((unit for ending, unit in UNITS.items() if name.endswith(ending)), "mm")
-    if value.ndim == 1:
-        return {name: Score(_mean(value, valid), int(valid.sum()), unit)}
-    columns = zip(value.T, valid.T, strict=True)
-    per_hand = [Score(_mean(v, ok), int(ok.sum()), unit) for v, ok in columns]
-    known = [hand.value for hand in per_hand if hand.value is not None]
-    headline = Score(float(np.mean(known)) if known else None, int(valid.any(1).sum()), unit)
-    return {name: headline, **{f"{name}_{hand}": per_hand[i] for i, hand in enumerate(HANDS)}}
+def _finger_scores(errors: NDArray) -> dict[str, Score]:
+    """Errors (N,2,J) of the frames that count -> one number a finger."""
+    means, scores = mean(errors, 0), {}
+    for finger in FINGERS:
+        joints = [j for j, name in enumerate(JOINT_NAMES) if name.startswith(finger)]
+        name = f"MPJPE_{finger}"
+        scores[name] = _score(name, mean(means[:, joints]), _count(errors[..., joints]))
+    return scores
 
 
-def _mean(value: NDArray, valid: NDArray) -> float | None:
-    return float(value[valid].mean()) if valid.any() else None
+def hand_scores(
+    protocol: Protocol, name: str, values: NDArray, groups: dict[str, NDArray[np.bool_]]
+) -> dict[str, Score]:
+    """Values (N,2) under the protocol's average, per group and per hand; the plain mean of (N,)."""
+    everyone = groups["all"]
+    if values.ndim == 1:
+        return {name: _score(name, mean(values[everyone]), _count(values[everyone]))}
+    if protocol.mesh_average == "samples":  # an interacting frame needs both hands
+        half = groups["IH"] & np.isnan(values).any(1)
+        values = np.where(half[:, None], np.nan, values)
+    parts = {"": everyone} | (
+        {f"_{group}": rows for group, rows in groups.items()} if len(groups) > 1 else {}
+    )
+    scores = {}
+    for ending, rows in parts.items():
+        scores[name + ending] = _score(name, _average(protocol, values[rows]), _count(values[rows]))
+    for hand, of_hand in zip(HANDS, values[everyone].T, strict=True):
+        scores[f"{name}_{hand}"] = _score(name, mean(of_hand), _count(of_hand))
+    return scores
 
 
-def pck(errors: NDArray, valid: NDArray) -> NDArray:
-    """Share of errors (N,2,J), mm, within each threshold: (2,J,200); NaN where nothing is valid."""
+def _average(protocol: Protocol, values: NDArray) -> NDArray:
+    """(N,2) -> the one number that stands for all, see Protocol.mesh_average."""
+    if protocol.mesh_average == "entries":
+        return mean(values)
+    return mean(mean(values, 0 if protocol.mesh_average == "hands" else 1))
+
+
+def _picture_scores(
+    protocol: Protocol, columns: Columns, groups: dict[str, NDArray[np.bool_]]
+) -> dict[str, Score]:
+    """The predicted 2-D joints: mean distance, and the share of joints within parts of the crop."""
+    if "joint_px" not in columns:
+        return {}
+    pixels = columns["joint_px"]  # (N,2,J)
+    scores = hand_scores(protocol, "joint_px", mean(pixels, 2), groups)
+    pixels = pixels[groups["all"]]
+    for share in PCK2D_SHARES:
+        name, near = f"PCK2D_{share}", np.where(np.isnan(pixels), np.nan, pixels <= share / 100 * CROP_SIDE)
+        scores[name] = _score(name, 100 * mean(near), _count(near))
+    return scores
+
+
+# ---- curves ----
+
+
+def pck(errors: NDArray) -> NDArray:
+    """Share of errors (N,2,J), mm, within each threshold: (2,J,200); NaN where nothing was measured."""
     curves = np.full((*errors.shape[1:], len(PCK_THRESHOLDS)), np.nan)
     for hand, joint in np.ndindex(*errors.shape[1:]):
-        seen = np.sort(errors[:, hand, joint][valid[:, hand, joint]])
+        seen = np.sort(errors[np.isfinite(errors[:, hand, joint]), hand, joint])
         if len(seen):
             curves[hand, joint] = np.searchsorted(seen, PCK_THRESHOLDS, side="right") / len(seen)
     return curves
@@ -72,42 +218,50 @@ def auc(curves: NDArray) -> NDArray:
     return area / (PCK_THRESHOLDS[-1] - PCK_THRESHOLDS[0])
 
 
-def auc_scores(errors: NDArray, valid: NDArray) -> dict[str, Score]:
+def auc_scores(errors: NDArray) -> dict[str, Score]:
     """AUC per joint, then the mean over the joints of both hands and of each hand."""
-    areas, seen = auc(pck(errors, valid)), valid.any(2)  # (2,J), (N,2)
-    parts = {"AUC": (areas, seen.any(1))}
-    parts |= {f"AUC_{hand}": (areas[side], seen[:, side]) for side, hand in enumerate(HANDS)}
-    return {
-        name: Score(_mean(part, np.isfinite(part)), int(rows.sum()), "share")
-        for name, (part, rows) in parts.items()
-    }
-
-
-def pose_bin_scores(measured: Measured) -> dict[str, Score]:
-    """MPJPE in six bins of equal count by pose difference, and the mean difference of each bin.
-
-    Frames are ranked by (difference, id), so that equal differences cannot move between bins.
-    """
-    difference, known = measured[POSE_DIFFERENCE]
-    error, valid = measured["MPJPE"]
-    frames = np.flatnonzero(known & valid.all(1))
-    order = frames[np.argsort(difference[frames], kind="stable")]
-    scores = {}
-    for number, rows in enumerate(np.array_split(order, POSE_BINS), 1):
-        everyone = np.ones(len(rows), bool)
-        both = Score(_mean(error[rows].mean(1), everyone), len(rows))
-        angle = Score(_mean(difference[rows], everyone), len(rows), "deg")
-        scores |= {f"MPJPE_pose_bin{number}": both, f"pose_difference_bin{number}": angle}
+    areas = auc(pck(errors))  # (2,J)
+    scores = {"AUC": _score("AUC", mean(areas), _count(errors))}
+    for side, hand in enumerate(HANDS):
+        scores[f"AUC_{hand}"] = _score("AUC", mean(areas[side]), _count(errors[:, side]))
     return scores
 
 
-def curves(measured: Measured) -> dict[str, list]:
-    """What figures need: thresholds (mm), mean PCK curve, per-joint MPJPE (2,21) in mm."""
-    if JOINT_ERRORS not in measured or not measured[JOINT_ERRORS][1].any():
+def curves(protocol: Protocol, columns: Columns) -> dict[str, list | float]:
+    """What figures need: PCK over thresholds (mm), MPJPE per joint (2,21), MPJPE by pose difference."""
+    if not columns:
         return {}
-    errors, valid = measured[JOINT_ERRORS]
-    shares = pck(errors, valid)
-    mean = shares[np.isfinite(shares[..., 0])].mean(0)
-    joints = range(errors.shape[2])
-    per_joint = [[_mean(errors[:, h, j], valid[:, h, j]) for j in joints] for h in range(2)]
-    return {"thresholds_mm": PCK_THRESHOLDS.tolist(), "PCK": mean.tolist(), "MPJPE_per_joint": per_joint}
+    rows = frame_groups(protocol, columns)["all"]
+    errors = joint_errors(protocol, columns)[rows]
+    if not np.isfinite(errors).any():
+        return {}
+    shares = pck(errors)
+    found = {
+        "thresholds_mm": PCK_THRESHOLDS.tolist(),
+        "PCK": mean(shares, (0, 1)).tolist(),
+        "AUC": float(mean(auc(shares))),
+        "MPJPE_per_joint": [[_number(v) for v in hand] for hand in mean(errors, 0)],
+        "pose_bins": pose_bins(columns["pose_difference"][rows], errors),
+    }
+    if joint_column(protocol.root, protocol.scaled, protocol.truth, protocol.tips) + "_rough" in columns:
+        rough = joint_errors(protocol, columns, "_rough")[rows]
+        found["PCK_rough"] = mean(pck(rough), (0, 1)).tolist()
+    return found
+
+
+def pose_bins(difference: NDArray, errors: NDArray) -> list[dict[str, float | int | None]]:
+    """MPJPE of both hands in six bins of equal count by pose difference (N,).
+
+    Frames are ranked by (difference, id), so that equal differences cannot move between bins.
+    """
+    both = mean(errors, 2).mean(1)  # NaN unless both hands were measured
+    frames = np.flatnonzero(np.isfinite(difference) & np.isfinite(both))
+    order = frames[np.argsort(difference[frames], kind="stable")]
+    return [
+        {"difference": _number(mean(difference[rows])), "MPJPE": _number(mean(both[rows])), "n": len(rows)}
+        for rows in np.array_split(order, POSE_BINS)
+    ]
+
+
+def _number(value: NDArray) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -38,6 +38,7 @@ class ManoLayer(nn.Module):
         constant("shape_dirs", [h["shapedirs"].reshape(-1, 10).T for h in hands])  # (2,10,778*3)
         constant("pose_dirs", [h["posedirs"].reshape(-1, 135).T for h in hands])  # (2,135,778*3)
         constant("mean", [np.pad(h["hands_mean"].reshape(15, 3), ((1, 0), (0, 0))) for h in hands])
+        constant("components", [h["hands_components"] for h in hands])  # (2,45,45) PCA of finger poses
         constant("rest_joints", [h["J_regressor"] @ h["v_template"] for h in hands])  # (2,16,3)
         constant(  # (2,10,16*3)
             "joint_dirs",

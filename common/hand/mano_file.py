@@ -27,6 +27,7 @@ SHAPES = {
     "posedirs": (778, 3, 135),
     "shapedirs": (778, 3, 10),
     "hands_mean": (45,),
+    "hands_components": (45, 45),
 }
 WHERE_TO_GET_IT = (
     "register at mano.is.tue.mpg.de, download mano_v1_2.zip and set smplx_path to the folder that "
@@ -79,7 +80,7 @@ def _allowed_names() -> dict[tuple[str, str], Any]:
         ("chumpy.reordering", "Select"): _ChumpySelect,
     }
     for core in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        allowed[core, "_reconstruct"] = reconstruct
+        allowed |= {(core, "_reconstruct"): reconstruct, (core, "scalar"): np.float64(0).__reduce__()[0]}
     for module in ("scipy.sparse.csc", "scipy.sparse._csc"):
         allowed[module, "csc_matrix"] = _SparseColumns
     return allowed
@@ -111,28 +112,36 @@ def read_mano_pickle(path: Path) -> dict[str, NDArray]:
     arrays of other shapes. Nothing in the file is executed.
     """
     try:
-        with open(path, "rb") as file:
-            raw = _Reader(file, encoding="latin1").load()
+        return read_arrays(path, SHAPES)
     except OSError as error:
         raise UserError(f"cannot read the hand model {path} ({error.strerror}): {WHERE_TO_GET_IT}") from None
+
+
+def read_arrays(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray]:
+    """Arrays of these names and shapes from a MANO-like pickle, read as read_mano_pickle says."""
+    try:
+        with open(path, "rb") as file:
+            raw = _Reader(file, encoding="latin1").load()
+    except OSError:
+        raise
     except Exception as error:  # a damaged or hostile pickle can raise anything
         raise UserError(f"{path} is not a MANO file, nothing of it was run: {error}") from None
     if not isinstance(raw, dict):
         raise UserError(f"{path} is not a MANO file: it holds a {type(raw).__name__}, not a dictionary")
-    return _checked(raw, path)
+    return _checked(raw, path, shapes)
 
 
-def _checked(raw: dict[str, Any], path: Path) -> dict[str, NDArray]:
-    model = {}
-    for key, shape in SHAPES.items():
+def _checked(raw: dict[str, Any], path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray]:
+    arrays = {}
+    for key, shape in shapes.items():
         if key not in raw:
             raise UserError(f"{path} is not a MANO file: it has no '{key}'")
         value = np.asarray(_plain(raw[key]))
         value = value[..., :10] if key == "shapedirs" else value
         if value.shape != shape:
             raise UserError(f"{path} is not a MANO hand: '{key}' is {value.shape}, expected {shape}")
-        model[key] = value.astype(np.int64 if key in ("f", "kintree_table") else np.float64)
-    return model
+        arrays[key] = value.astype(np.int64 if key in ("f", "kintree_table") else np.float64)
+    return arrays
 
 
 def find_mano_files(smplx_path: str | Path) -> tuple[Path, Path]:
@@ -152,7 +161,7 @@ def find_mano_files(smplx_path: str | Path) -> tuple[Path, Path]:
 def read_standin() -> dict[str, NDArray]:
     """The stand-in right hand, same keys, shapes and units as a MANO file (tool/make_hand.py)."""
     with np.load(STANDIN_FILE) as asset:
-        return _checked(dict(asset), STANDIN_FILE)
+        return _checked(dict(asset), STANDIN_FILE, SHAPES)
 
 
 def mirrored(model: dict[str, NDArray]) -> dict[str, NDArray]:
@@ -167,7 +176,8 @@ def mirrored(model: dict[str, NDArray]) -> dict[str, NDArray]:
         "f": model["f"][:, ::-1].copy(),
         "shapedirs": model["shapedirs"] * flip[:, None],
         "posedirs": model["posedirs"] * flip[:, None] * entry,
-        "hands_mean": (model["hands_mean"].reshape(15, 3) * spin).ravel(),
+        "hands_mean": model["hands_mean"] * np.tile(spin, 15),
+        "hands_components": model["hands_components"] * np.tile(spin, 15),
     }
 
 

@@ -100,13 +100,26 @@ def weak_perspective(points: Tensor, cam: Tensor) -> Tensor:
     return cam[..., None, :1] * points[..., :2] + cam[..., None, 1:]
 
 
-def similarity_align(source: Tensor, target: Tensor) -> Tensor:
-    """Best similarity transform of source (..., N, 3) onto target, applied to source (Procrustes)."""
-    source_mean, target_mean = source.mean(-2, keepdim=True), target.mean(-2, keepdim=True)
+def fit_weak_perspective(points: Tensor, pixels: Tensor) -> Tensor:
+    """Least-squares camera (..., 3) = s, tx, ty that draws points (..., N, 3) at pixels (..., N, 2)."""
+    flat = points[..., :2]
+    a, b = flat - flat.mean(-2, keepdim=True), pixels - pixels.mean(-2, keepdim=True)
+    scale = (a * b).sum((-2, -1)) / a.square().sum((-2, -1)).clamp_min(1e-12)
+    return torch.cat([scale[..., None], pixels.mean(-2) - scale[..., None] * flat.mean(-2)], -1)
+
+
+def similarity_align(source: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Best similarity transform of source (..., N, 3) onto target, applied to source (Procrustes).
+
+    weight (..., N) of the points in the fit; none: all alike.
+    """
+    weight = source.new_ones(()).expand(source.shape[:-1]) if weight is None else weight
+    weight = (weight / weight.sum(-1, keepdim=True).clamp_min(1e-12))[..., None]
+    source_mean, target_mean = ((weight * p).sum(-2, keepdim=True) for p in (source, target))
     a, b = source - source_mean, target - target_mean
-    u, s, vh = torch.linalg.svd(a.transpose(-1, -2) @ b)
+    u, s, vh = torch.linalg.svd((weight * a).transpose(-1, -2) @ b)
     flip = torch.ones_like(s)
     flip[..., -1] = torch.linalg.det(u @ vh).sign()  # a reflection is not a rotation
     rotation = (u * flip[..., None, :]) @ vh
-    scale = (s * flip).sum(-1) / a.square().sum((-2, -1)).clamp_min(1e-12)
+    scale = (s * flip).sum(-1) / (weight * a.square()).sum((-2, -1)).clamp_min(1e-12)
     return scale[..., None, None] * (a @ rotation) + target_mean

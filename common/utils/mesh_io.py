@@ -2,8 +2,9 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -12,15 +13,21 @@ from numpy.typing import ArrayLike, NDArray
 from common.utils.errors import UserError
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write beside the target, then rename. Raises UserError when the place cannot be written."""
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
+        with open(partial, "wb") as file:
+            write(file)
         os.replace(partial, path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """A whole file or none."""
+    write_file(path, lambda file: file.write(content))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -28,10 +35,14 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
-def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+def picture_bytes(picture: NDArray[np.uint8]) -> bytes:
     """RGB (H,W,3) as PNG."""
-    _, content = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    write_bytes(path, content.tobytes())
+    return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    """RGB (H,W,3) as a PNG file."""
+    write_bytes(path, picture_bytes(picture))
 
 
 def write_obj(path: Path, verts: ArrayLike, faces: ArrayLike, comments: tuple[str, ...] = ()) -> None:

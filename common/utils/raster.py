@@ -58,7 +58,7 @@ def nearest_face(
     (batch, count), (height, width) = corners.shape[:2], size
     corners = corners.flatten(0, 1)
     owner, row, left, length = _rows(corners, _drawable(corners, perspective, closed), size)
-    pair, column = _spans(left, length)  # (P,) index into the rows; (P,) u
+    pair, column = spans(left, length)  # (P,) index into the rows; (P,) u
     row, owner = row.index_select(0, pair), owner.index_select(0, pair)
     depth = _depth(corners, owner, column, row, perspective)
     picture = owner.div(count, rounding_mode="floor")
@@ -68,6 +68,21 @@ def nearest_face(
     buffer.scatter_reduce_(0, pixel, key, "amin")
     # The low half of the key, sign-extended, is the face; that of EMPTY is -1.
     return buffer.bitwise_left_shift_(32).bitwise_right_shift_(32).view(batch, height, width)
+
+
+@torch.no_grad()
+def coverage(points: Tensor, faces: Tensor, size: tuple[int, int], perspective: bool = True) -> Tensor:
+    """Only the mask (B,H,W) of `rasterize`: spans of rows are counted up and down, no pixel is listed."""
+    corners = gather_corners(points.float(), faces)  # (B,F,3,3)
+    (batch, count), (height, width) = corners.shape[:2], size
+    corners = corners.flatten(0, 1)
+    owner, row, left, length = _rows(corners, _drawable(corners, perspective, False), size)
+    left = left.clamp(max=width)  # where it is outside, its length is 0
+    start = (owner.div(count, rounding_mode="floor") * height + row) * (width + 1) + left
+    steps = torch.zeros(batch * height * (width + 1), dtype=torch.int32, device=corners.device)
+    one = torch.ones_like(start, dtype=torch.int32)
+    steps.index_add_(0, start, one).index_add_(0, start + length, -one)
+    return steps.view(batch, height, width + 1).cumsum(-1, dtype=torch.int32)[..., :width] > 0
 
 
 def gather_corners(values: Tensor, faces: Tensor) -> Tensor:
@@ -89,7 +104,7 @@ def _rows(corners: Tensor, drawn: Tensor, size: tuple[int, int]) -> tuple[Tensor
     u, v = corners[..., 0].gather(1, order), corners[..., 1].gather(1, order)
     top = v[:, 0].ceil().clamp(0, height)
     count = (v[:, 2].floor().clamp(max=height - 1) - top + 1).clamp(min=0)
-    owner, row = _spans(top.long(), torch.where(drawn, count, 0).long())
+    owner, row = spans(top.long(), torch.where(drawn, count, 0).long())
     u, v = u.index_select(0, owner), v.index_select(0, owner)  # (R,3)
     one = _crossing(u, v, row, 0, 2)
     other = torch.where(row < v[:, 1], _crossing(u, v, row, 0, 1), _crossing(u, v, row, 1, 2))
@@ -111,7 +126,7 @@ def _doubled_area(corners: Tensor) -> Tensor:
     return first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0]
 
 
-def _spans(start: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+def spans(start: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
     """List length[i] numbers from start[i] on, for each i: owners i (N,) and numbers (N,)."""
     owner = torch.arange(len(start), device=start.device).repeat_interleave(length)
     first = length.cumsum(0) - length  # place of each owner's first entry in the list

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from common.utils.raster import Fragments, gather_corners, nearest_face, rasterize
+from common.utils.raster import Fragments, coverage, gather_corners, rasterize
 
 
 def interpolate(fragments: Fragments, faces: Tensor, attributes: Tensor) -> Tensor:
@@ -59,8 +59,8 @@ def visible_masks(face: Tensor, faces_per_mesh: int, meshes: int) -> Tensor:
 def silhouettes(points: Tensor, faces: Tensor, size: tuple[int, int], perspective: bool = True) -> Tensor:
     """Mask (B,M,H,W) bool of each mesh drawn alone; points (B,M,V,3) u, v, depth; faces (M,F,3)."""
     batch, meshes = points.shape[:2]
-    face = nearest_face(points.flatten(0, 1), faces.repeat(batch, 1, 1), size, perspective)
-    return (face >= 0).view(batch, meshes, *size)
+    mask = coverage(points.flatten(0, 1), faces.repeat(batch, 1, 1), size, perspective)
+    return mask.view(batch, meshes, *size)
 
 
 def shade(normals: Tensor, albedo: Tensor, light: Tensor, ambient: float = 0.35) -> Tensor:

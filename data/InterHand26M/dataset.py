@@ -29,8 +29,7 @@ class InterHand26M(HandDataset):
     root_net_output_path: RootNet's folder or file; at val and test time its boxes are used as they are.
     subset: human ('H') or machine ('M') annotated, or both. hands: 'IH', 'SH' or 'all'.
     use_fits: read the MANO fits; switch it off where `mano` is not the model they were made with.
-    need_both_fits, min_brightness (0..255, IntagHand uses 10): the filters of some test protocols;
-        a minimal brightness above 0 reads every picture once, at an eighth of its size.
+    need_both_fits: only records in which both hands have a fit.
     limit: keep the first so many. log: receives the counts line by line.
     """
 
@@ -45,7 +44,6 @@ class InterHand26M(HandDataset):
         hands: str = "all",
         hand_type_valid_only: bool = True,
         need_both_fits: bool = False,
-        min_brightness: float = 0.0,
         use_fits: bool = True,
         limit: int | None = None,
         augment: AugmentSettings | None = None,
@@ -67,7 +65,7 @@ class InterHand26M(HandDataset):
         self._mark_human(files.read_human_ids(folder, split), subset)
         self._keep_hands(hands, hand_type_valid_only)
         self._join(folder, use_fits, need_both_fits)
-        self._keep_pictures(limit, min_brightness)
+        self._keep_pictures(limit)
         self._place(mano)
         self._read_rootnet(root_net_output_path)
         right, left = (self.frames.fit_valid[self.columns["frame_row"]] & self.columns["hands"]).sum(0)
@@ -77,6 +75,10 @@ class InterHand26M(HandDataset):
 
     def __len__(self) -> int:
         return len(self.columns["id"])
+
+    def ids(self) -> list[str]:
+        """Annotation ids, in order."""
+        return self.columns["id"].astype(str).tolist()
 
     def record(self, index: int) -> dict[str, Any]:
         """One raw record, in the camera of its picture (see data/base.py)."""
@@ -97,6 +99,7 @@ class InterHand26M(HandDataset):
             "image_path": self.images / row["file"].decode(),
             "hand_type": files.HAND_TYPES[row["hand_type"]],
             "human_annotated": bool(row["human"]),
+            "hand_type_valid": row["hand_type_valid"],
             "K_orig": self.cameras.K[c],
             "image_size": row["size"],
             "joints": joints @ rotation.T + translation,
@@ -139,13 +142,10 @@ class InterHand26M(HandDataset):
         if need_both_fits:
             self._keep("both hands have a fit", self.frames.fit_valid[self.columns["frame_row"]].all(-1))
 
-    def _keep_pictures(self, limit: int | None, min_brightness: float) -> None:
+    def _keep_pictures(self, limit: int | None) -> None:
         self._keep(f"picture in {self.images}", records.on_disk(self.images, self.columns["file"]))
         if limit is not None:
             self._keep(f"limit {limit}", np.arange(len(self)) < limit)
-        if min_brightness > 0:
-            mean = records.brightness(self.images, self.columns["file"])
-            self._keep(f"picture readable, mean at least {min_brightness:g}", mean >= min_brightness)
 
     def _place(self, mano: ManoLayer) -> None:
         """Boxes of the records, and the world position about which each fit's wrist rotates."""

@@ -4,11 +4,9 @@ Legend: N records (one picture, one annotation), F time steps (shared by all cam
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,7 +15,6 @@ from torch import Tensor
 from common.hand.joints import LEFT, RIGHT
 from common.hand.mano import ManoLayer
 from common.utils.errors import UserError
-from common.utils.image import decode
 from data.InterHand26M import files
 
 INTERACTING = files.HAND_TYPES.index("interacting")
@@ -109,17 +106,6 @@ def on_disk(folder: Path, names: NDArray[np.bytes_]) -> NDArray[np.bool_]:
         full = folder / parent
         listed[parent] = {entry.name for entry in full.iterdir()} if full.is_dir() else set()
     return np.array([path.name in listed[path.parent] for path in paths], bool)
-
-
-def brightness(folder: Path, names: NDArray[np.bytes_]) -> NDArray[np.float64]:
-    """Mean grey level 0..255 of pictures (N,), read at an eighth of their size; -1 if damaged."""
-
-    def mean(name: bytes) -> float:
-        grey = decode(np.fromfile(folder / name.decode(), np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
-        return -1.0 if grey is None else float(grey.mean())
-
-    with ThreadPoolExecutor() as pool:
-        return np.array(list(pool.map(mean, names.tolist())))
 
 
 def boxes(mano: ManoLayer, columns: Columns, frames: Frames, cameras: Cameras) -> NDArray[np.float64]:

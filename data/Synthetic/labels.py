@@ -77,4 +77,5 @@ def make_labels(hands: Placed, K: Tensor, pose: Tensor, size: int) -> dict[str, 
         "root_depth": (root[..., 2] * there, there),
     }
     values = {key: value for key, (value, _) in labels.items()} | {"pivot_cam": hands.pivot * hand}
+    values["joints_seen"] = inside * joint
     return values | {f"{key}_valid": valid.clone() for key, (_, valid) in labels.items()}

@@ -103,9 +103,13 @@ def separate(centres: Tensor, radii: Tensor, away: Tensor, steps: int = 16, last
     """
     shift = torch.zeros_like(away)
     batch = torch.arange(len(away), device=away.device)
+    # hands that mirror each other have two worst pairs, between which rounding must not decide
+    prefer = torch.linspace(0, 1e-4, len(radii) ** 2, device=away.device)
     for step in range(steps + last):
         moved = torch.stack((centres[:, RIGHT], centres[:, LEFT] + shift[:, None]), 1)
-        depth, pair = overlap(moved, radii).flatten(1).max(1)
+        depths = overlap(moved, radii).flatten(1)
+        pair = (depths + prefer).argmax(1)
+        depth = depths[batch, pair]
         right, left = pair.div(len(radii), rounding_mode="floor"), pair % len(radii)
         gap = moved[batch, LEFT, left] - moved[batch, RIGHT, right]
         direction = normalize(gap, dim=-1)

@@ -66,6 +66,13 @@ class SyntheticStream:
         """Batches of a whole epoch."""
         return -(-self.samples // self.batch_size)
 
+    def ids(self) -> list[str]:
+        """The ids of the epoch's samples, in order."""
+        return self._ids(range(self.epoch * self.samples, (self.epoch + 1) * self.samples))
+
+    def _ids(self, indices: range) -> list[str]:
+        return [f"synthetic/{self.seed}/{index:06d}" for index in indices]
+
     @torch.no_grad()
     def batch(self, indices: range) -> dict:
         """The samples with these indices as one batch."""
@@ -81,8 +88,10 @@ class SyntheticStream:
             **labels,
             **camera,
             "hand_type": ["interacting" if all(row) else HANDS[row.index(1)] for row in there],
+            "brightness": 255 * picture.mean((1, 2, 3)),
+            "hand_type_valid": torch.ones_like(picture[:, 0, 0, 0]),
             "human_annotated": [True] * len(indices),
-            "id": [f"synthetic/{self.seed}/{index:06d}" for index in indices],
+            "id": self._ids(indices),
         }
 
     def place(self, draws: Draws) -> Placed:

@@ -1,0 +1,3 @@
+from data.Folder.dataset import Folder
+
+__all__ = ["Folder"]

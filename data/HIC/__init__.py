@@ -1,0 +1,3 @@
+from data.HIC.dataset import HIC
+
+__all__ = ["HIC"]
