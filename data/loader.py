@@ -46,9 +46,13 @@ class EpochLoader(DataLoader):
         self.sampler.set_epoch(epoch, batch * self.batch_size)
         self.dataset.set_epoch(epoch)
 
+    def ids(self) -> list[str]:
+        """Of the whole data set, whatever this process's share."""
+        return self.dataset.ids()
+
     def select(self, ids: Sequence[str]) -> dict[str, Any]:
         """Some samples as one batch."""
-        row = {name: number for number, name in enumerate(self.dataset.ids())}
+        row = {name: number for number, name in enumerate(self.ids())}
         return collate([self.dataset[row[name]] for name in ids])
 
 

@@ -112,7 +112,7 @@ def test_config(snapshot: dict[str, Any], settings: list[str]) -> Config:
 
 def test_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> Iterable[dict[str, Any]]:
     """This process's share of the test split, of HIC or a folder, or of the fixed synthetic test set;
-    `select(ids)` gives samples once more."""
+    `ids()` names all of it, `select(ids)` gives samples once more."""
     paths, limit = config.paths, config.data.limit
     if is_synthetic(config):
         stream = _synthetic(config, mano, config.test.batch_size, TEST_SEED, config.data.synthetic_test)
@@ -169,9 +169,13 @@ class EveryNthBatch:
         for start in self.starts:
             yield self.stream.batch(range(start, min(start + self.stream.batch_size, self.stream.samples)))
 
+    def ids(self) -> list[str]:
+        """Of the whole epoch, whatever this process's share."""
+        return self.stream.ids()
+
     def select(self, ids: Sequence[str]) -> dict[str, Any]:
         """Some samples as one batch."""
-        row = {name: number for number, name in enumerate(self.stream.ids())}
+        row = {name: number for number, name in enumerate(self.ids())}
         singles = [self.stream.batch(range(row[name], row[name] + 1)) for name in ids]
         return {
             key: torch.cat([single[key] for single in singles])

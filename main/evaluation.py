@@ -1,7 +1,7 @@
 """One evaluation from predictions to report: what test.py and tool/evaluate.py have in common."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,12 @@ def run(
     config: Config,
     folder: Path,
     save: Path | None = None,
-    notes: Callable[[], list[str]] = list,
+    notes: Sequence[str] = (),
     **about: Any,
 ) -> None:
     """Evaluate this process's share of the loader; the first process writes `folder` and prints the table.
 
-    save: where the predictions go; notes: sentences known only afterwards; about: for metrics.json.
+    save: where the predictions go; notes, about: for metrics.json.
     """
     metrics, kept = Metrics(mano, protocols, config.test.penetration), Predictions()
     consumers = [metrics.update, kept.add] if save else [metrics.update]
@@ -64,7 +64,7 @@ def run(
         device=f"{world_size()} x {device.type}",
         pictures_per_second=sum(part["pictures"] / max(part["predict"], 1e-9) for part in spent),
         metrics_per_second=sum(part["pictures"] / max(part["0"], 1e-9) for part in spent),
-        notes=notes(),
+        notes=notes,
         **about,
     )
     write_json(folder / "metrics.json", found)

@@ -13,6 +13,7 @@ from common.hand.mano_file import FILE_NAMES
 from common.utils.checkpoint import half_precision, load_snapshot, save_atomic, snapshot_path
 from main import demo, test, train
 from tests.scripts import TINY, output_in, run, settings
+from tool import evaluate
 
 SCRIPTS = [train, test, demo]
 NEEDED = {train: [], test: ["--test_epoch", 0], demo: []}
@@ -108,6 +109,26 @@ def test_an_output_folder_that_cannot_be(refused, tmp_path):
 def test_model_keys_belong_to_the_snapshot(refused):
     refused("--set channels: a snapshot knows its own", test, "--test_epoch", 0, *settings(channels=3))
     refused("--set channels: a snapshot knows its own", demo, *settings(channels=3))
+
+
+# ---- what a test is given ----
+
+
+@synthetic
+def test_bad_data_and_predictions_for_a_test(refused, weights, tmp_path, interhand):
+    command = [test, "--checkpoint", weights]
+    refused("--protocol lgnett: choose all or some of lgnet,", *command, "--protocol", "lgnett")
+    refused("hic_path: ", *command, *settings(hic_path=tmp_path))
+    refused("folder_path: ", *command, *settings(folder_path=tmp_path))
+    refused("are both set", *command, *settings(folder_path=tmp_path, hic_path=tmp_path))
+    folders = settings(interhand_anno_dir=interhand / "annotations", workers=0)
+    (tmp_path / "images" / "test").mkdir(parents=True)
+    folders += settings(interhand_images_path=tmp_path / "images")
+    refused("no record is left after the step 'picture in", *command, *folders)
+    refused("cannot read the predictions", evaluate, "--predictions", tmp_path / "none.npz")
+    (tmp_path / "bad.npz").write_bytes(pickle.dumps(Hostile(tmp_path / "made")))
+    refused("nothing of it was run", evaluate, "--predictions", tmp_path / "bad.npz")
+    assert not (tmp_path / "made").exists()
 
 
 # ---- snapshots ----

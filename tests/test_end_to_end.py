@@ -150,9 +150,9 @@ def test_two_processes_and_a_file_measure_what_one_process_does(trained, tmp_pat
     assert two["device"] == "2 x cpu"
     same_numbers(one, two, 1e-3)  # the network's own rounding in other batches
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.npz", "two.npz"]
-    for size, file in ((1, "one.npz"), (3, "one.npz")):
-        data = [*trained.data, *settings(test__batch_size=size, test__penetration=1)]
-        assert run(evaluate, "--predictions", tmp_path / file, *data, *output_in(tmp_path)) == 0
+    for size, gpu in ((1, "cpu"), (3, "cpu,cpu")):
+        data = [*trained.data, *settings(test__batch_size=size, test__penetration=1), "--gpu", gpu]
+        assert run(evaluate, "--predictions", tmp_path / "one.npz", *data, *output_in(tmp_path)) == 0
         same_numbers(one, metrics_of(capfd.readouterr().out), 1e-4)
 
 

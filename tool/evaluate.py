@@ -9,13 +9,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common.eval.predictions import Predictions, read_predictions
-from common.eval.protocols import parse_protocols
+import torch
+
+from common.eval.predictions import read_predictions
+from common.eval.protocols import Protocol, parse_protocols
 from common.hand.mano import load_hands
-from common.utils.dist import parse_devices
+from common.utils.dist import launch, parse_devices, rank
 from common.utils.errors import run_script
 from main import cli, evaluation
-from main.config import SettingError, preset
+from main.config import Config, SettingError, preset
 
 
 def main() -> None:
@@ -25,14 +27,22 @@ def main() -> None:
     options.add_argument("--exp", help="folder in output/ (default: the file's name)")
     cli.add_protocol(options)
     args = options.parse_args()
-    device, protocols = parse_devices(args.gpu)[0], parse_protocols(args.protocol)
     config = cli.test_config({"config": preset(args.preset).to_dict()}, args.settings)
     folder = cli.run_folder(config, args.exp or args.predictions.stem) / "result"
-    predictions, data = read_predictions(args.predictions), cli.describe_test_data(config)
+    arguments = (config, args.predictions, folder, parse_protocols(args.protocol))
+    launch(evaluate, parse_devices(args.gpu), *arguments)
+
+
+def evaluate(
+    device: torch.device, config: Config, path: Path, folder: Path, protocols: tuple[Protocol, ...]
+) -> None:
+    """One process of an evaluation."""
+    say = print if rank() == 0 else (lambda *_: None)
+    predictions, data = read_predictions(path), cli.describe_test_data(config)
     mano = load_hands(config.paths.smplx_path).to(device)
-    print(f"data: {data}; hand model: {mano.name}")
-    print(f"predictions: {args.predictions}, {len(predictions.ids):,} samples")
-    loader = cli.test_data(config, mano, print)
+    say(f"data: {data}; hand model: {mano.name}")
+    say(f"predictions: {path}, {len(predictions.ids):,} samples")
+    loader = cli.test_data(config, mano, say)
     evaluation.run(
         predictions.of,
         loader,
@@ -41,23 +51,20 @@ def main() -> None:
         protocols,
         config,
         folder,
-        notes=lambda: coverage(predictions, args.predictions),
-        title=args.predictions.stem,
+        notes=coverage(predictions.ids, loader.ids(), path.name),
+        title=path.stem,
         data=data,
         checkpoint=None,
-        predictions=str(args.predictions),
+        predictions=str(path),
         epoch=None,
     )
 
 
-def coverage(predictions: Predictions, path: Path) -> list[str]:
+def coverage(predicted: list[str], there: list[str], name: str) -> list[str]:
     """Which ids of the data and of the file have no counterpart."""
-    unused = set(predictions.ids) - predictions.asked
-    parts = [
-        (predictions.unknown, f"samples of the data are not in {path.name}"),
-        (unused, f"ids of {path.name} are not in the data"),
-    ]
-    return [f"{len(ids)} {words}, the first: {min(ids)}." for ids, words in parts if ids]
+    absent, unused = set(there) - set(predicted), set(predicted) - set(there)
+    parts = {f"samples of the data are not in {name}": absent, f"ids of {name} are not in the data": unused}
+    return [f"{len(ids)} {words}, the first: {min(ids)}." for words, ids in parts.items() if ids]
 
 
 if __name__ == "__main__":

@@ -40,8 +40,6 @@ class Predictions:
         self.ids = list(ids)
         self.parts = {key: [rows] for key, rows in (arrays or {}).items()}
         self.row: dict[str, int] = {}
-        self.asked: set[str] = set()
-        self.unknown: set[str] = set()  # asked for and not here
 
     def add(self, pred: Prediction, batch: Batch) -> None:
         """Keep a batch of the network's predictions (19 kB a mesh pair; in memory until `write`)."""
@@ -79,10 +77,7 @@ class Predictions:
     def _rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
         if not self.row:
             self.row = {name: row for row, name in enumerate(self.ids)}
-        rows = np.array([self.row.get(name, -1) for name in ids])
-        self.asked.update(ids)
-        self.unknown.update(name for name, row in zip(ids, rows, strict=True) if row < 0)
-        return rows
+        return np.array([self.row.get(name, -1) for name in ids])
 
     def merge(self, other: "Predictions") -> None:
         """Add the rows of another process."""

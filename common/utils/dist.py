@@ -14,12 +14,13 @@ from common.utils.errors import UserError, user_message
 
 
 def parse_devices(text: str | None) -> list[torch.device]:
-    """`0,1`, `0-3`, `cpu`, or None (the first GPU, else the CPU) -> devices that are there."""
+    """`0,1`, `0-3`, `cpu`, `cpu,cpu` (two processes) or None (the first GPU, else the CPU) -> devices
+    that are there."""
     count = torch.cuda.device_count()
     if text is None:
         return [torch.device("cuda", 0) if count else torch.device("cpu")]
-    if text.strip().lower() == "cpu":
-        return [torch.device("cpu")]
+    if {part.strip().lower() for part in text.split(",")} == {"cpu"}:
+        return [torch.device("cpu") for _ in text.split(",")]
     indices = _indices(text)
     absent = [i for i in indices if i >= count]
     if absent:
@@ -63,6 +64,8 @@ def _process(
     device = devices[rank]
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    else:
+        torch.set_num_threads(max(1, torch.get_num_threads() // len(devices)))
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, rank=rank, world_size=len(devices))
     work(device, *args)
