@@ -62,16 +62,19 @@ def measure(
     translations = {"": pred["rel_trans"], "_rootnet": _rootnet_translation(pred, batch)}
     columns |= _wrist_distance(translations, batch)
     translations["_gt"] = truth["rel_trans"]
+    placed = {}
     for key, ending in MESHES.items():
         if key in pred:
+            placed[ending] = place(pred[key], pred["rel_trans"])
             found = _aligned(protocols, hands, pred[key], truth)
             for source, rel_trans in translations.items():
                 error = _distance(place(pred[key], rel_trans), truth["placed"])
                 found[f"RRVE{source}"] = error.mean((1, 2))
             found |= _pixels(key, hands, pred, truth, batch)
-            if key == "verts":
-                found |= _contact(place(pred[key], pred["rel_trans"]), truth, hands, batch, share)
+            found["contact_deviation"] = _contact(placed[ending], truth)
             columns |= {name + ending: column for name, column in found.items()}
+    if share > 0:
+        columns |= _penetration({**placed, "_truth": truth["placed"]}, truth, hands, batch["id"], share)
     if "joints_img" in pred:
         seen = batch["joints_img_valid"].squeeze(-1) > 0
         pixels = (pred["joints_img"][..., :2] - batch["joints_img"][..., :2]).norm(dim=-1)
@@ -287,27 +290,29 @@ def _box(pixels: Tensor) -> tuple[Tensor, Tensor]:
 # ---- between the hands; rotations ----
 
 
-def _contact(
-    verts: Tensor, truth: dict[str, Tensor], hands: ManoLayer, batch: Batch, share: float
-) -> Columns:
-    """Contact deviation, and of a share of the samples the penetration, the truth's own beside it."""
-    both = torch.isfinite(verts).flatten(1).all(1) & truth["fit"].all(1)
-    columns = {
-        "contact_deviation": torch.full((len(verts),), torch.nan, dtype=torch.double, device=verts.device)
-    }
-    rows = both.nonzero().squeeze(1)
+def _contact(verts: Tensor, truth: dict[str, Tensor]) -> Tensor:
+    """Contact deviation (B,) of placed meshes."""
+    column = verts.new_full((len(verts),), torch.nan)
+    rows = torch.isfinite(verts + truth["placed"]).flatten(1).all(1).nonzero().squeeze(1)
     value, touching = contact_deviation(verts[rows], truth["placed"][rows])
-    columns["contact_deviation"][rows] = torch.where(touching, value.double(), torch.nan)
-    if share <= 0:
-        return columns
-    chosen = [zlib.crc32(name.encode()) < share * 2**32 for name in batch["id"]]
-    both &= (verts.amax(2) - verts.amin(2) < LARGEST_HAND).flatten(1).all(1)  # an exploded mesh has no end
-    rows = (both & torch.tensor(chosen, device=both.device)).nonzero().squeeze(1)
-    for ending, meshes in (("", verts), ("_truth", truth["placed"])):
-        for name, value in penetration(meshes[rows], hands.faces).items():
-            name = f"penetration_{name.removeprefix('depth_')}{ending}"
-            columns[name] = torch.full_like(columns["contact_deviation"], torch.nan)
-            columns[name][rows] = value.double()
+    column[rows] = torch.where(touching, value, torch.nan)
+    return column
+
+
+def _penetration(
+    placed: dict[str, Tensor], truth: dict[str, Tensor], hands: ManoLayer, ids: Sequence[str], share: float
+) -> Columns:
+    """Penetration of placed meshes {ending: (B,2,V,3)} in a share of the samples."""
+    columns: Columns = {}
+    chosen = torch.tensor([zlib.crc32(name.encode()) < share * 2**32 for name in ids])
+    chosen = chosen.to(truth["fit"].device) & truth["fit"].all(1)
+    for ending, verts in placed.items():
+        size = (verts.amax(2) - verts.amin(2)).amax((1, 2))  # NaN without both hands
+        rows = ((size < LARGEST_HAND) & chosen).nonzero().squeeze(1)
+        for name, value in penetration(verts[rows], hands.faces).items():
+            column = torch.full_like(size, torch.nan)
+            column[rows] = value
+            columns[f"penetration_{name.removeprefix('depth_')}{ending}"] = column
     return columns
 
 

@@ -51,9 +51,10 @@ def summarize(protocol: Protocol, columns: Columns) -> dict[str, Score]:
                     scores |= joint_scores(protocol, name + rough, errors, groups)
                 else:
                     scores |= hand_scores(protocol, name + rough, value, groups)
-    errors = joint_errors(protocol, columns)
-    scores |= _finger_scores(errors[groups["all"]])
-    scores |= auc_scores(errors[groups["all"]])
+    errors = joint_errors(protocol, columns)[groups["all"]]
+    scores |= _finger_scores(errors) | auc_scores(errors)
+    if _joint_column(protocol) + "_rough" in columns:
+        scores |= auc_scores(joint_errors(protocol, columns, "_rough")[groups["all"]], "AUC_rough")
     for name in (f"{plain}{rough}" for plain in PLAIN for rough in ("", "_rough")):
         if name in columns:
             scores |= hand_scores(protocol, name, columns[name], groups)
@@ -72,13 +73,17 @@ def hand_columns(protocol: Protocol, columns: Columns) -> dict[str, NDArray]:
 def _protocol_columns(protocol: Protocol) -> dict[str, tuple[str, bool]]:
     """Metric: (column, whether the protocol's scale is in it)."""
     p = protocol
-    found = {"MPJPE": (joint_column(p.root, p.scaled, p.truth, p.tips), p.scaled)}
+    found = {"MPJPE": (_joint_column(p), p.scaled)}
     found |= {"MPVPE": (mesh_column(p.root, p.scaled), p.scaled)}
     found |= {"PA_MPJPE": (f"PA/{p.truth}/{p.tips}", p.scaled), "PA_MPVPE": ("PA_MPVPE", p.scaled)}
     if p.scaled:
         found |= {"MPJPE_unscaled": (joint_column(p.root, False, p.truth, p.tips), False)}
         found |= {"MPVPE_unscaled": (mesh_column(p.root, False), False)}
     return found
+
+
+def _joint_column(p: Protocol) -> str:
+    return joint_column(p.root, p.scaled, p.truth, p.tips)
 
 
 def frame_groups(protocol: Protocol, columns: Columns) -> dict[str, NDArray[np.bool_]]:
@@ -92,8 +97,7 @@ def frame_groups(protocol: Protocol, columns: Columns) -> dict[str, NDArray[np.b
 
 def joint_errors(protocol: Protocol, columns: Columns, rough: str = "") -> NDArray:
     """Errors (N,2,J) in mm under the protocol's mask, NaN where a joint does not count."""
-    name = joint_column(protocol.root, protocol.scaled, protocol.truth, protocol.tips) + rough
-    return masked(protocol, columns[name], columns, protocol.scaled)
+    return masked(protocol, columns[_joint_column(protocol) + rough], columns, protocol.scaled)
 
 
 def masked(protocol: Protocol, errors: NDArray, columns: Columns, scaled: bool) -> NDArray:
@@ -218,12 +222,12 @@ def auc(curves: NDArray) -> NDArray:
     return area / (PCK_THRESHOLDS[-1] - PCK_THRESHOLDS[0])
 
 
-def auc_scores(errors: NDArray) -> dict[str, Score]:
+def auc_scores(errors: NDArray, name: str = "AUC") -> dict[str, Score]:
     """AUC per joint, then the mean over the joints of both hands and of each hand."""
     areas = auc(pck(errors))  # (2,J)
-    scores = {"AUC": _score("AUC", mean(areas), _count(errors))}
+    scores = {name: _score(name, mean(areas), _count(errors))}
     for side, hand in enumerate(HANDS):
-        scores[f"AUC_{hand}"] = _score("AUC", mean(areas[side]), _count(errors[:, side]))
+        scores[f"{name}_{hand}"] = _score(name, mean(areas[side]), _count(errors[:, side]))
     return scores
 
 
@@ -243,7 +247,7 @@ def curves(protocol: Protocol, columns: Columns) -> dict[str, list | float]:
         "MPJPE_per_joint": [[_number(v) for v in hand] for hand in mean(errors, 0)],
         "pose_bins": pose_bins(columns["pose_difference"][rows], errors),
     }
-    if joint_column(protocol.root, protocol.scaled, protocol.truth, protocol.tips) + "_rough" in columns:
+    if _joint_column(protocol) + "_rough" in columns:
         rough = joint_errors(protocol, columns, "_rough")[rows]
         found["PCK_rough"] = mean(pck(rough), (0, 1)).tolist()
     return found
