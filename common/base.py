@@ -27,7 +27,7 @@ class Trainer:
     """Trains a model on a loader; its state holds all that an unbroken run would have had.
 
     loader: yields batches, knows len() in steps and set_epoch(epoch).
-    draw(pred, batch) -> uint8 RGB picture for TensorBoard.
+    draw(network, pred, batch) -> {name: uint8 RGB picture} for TensorBoard.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Trainer:
         loader: Iterable[Batch],
         device: torch.device,
         log: RunLog,
-        draw: Callable[[Batch, Batch], np.ndarray],
+        draw: Callable[[nn.Module, Batch, Batch], dict[str, np.ndarray]],
         *,
         epochs: int,
         lr: float,
@@ -137,7 +137,8 @@ class Trainer:
             self.log.scalars("loss", terms, self.step)
             self.log.scalars("train", {"lr": self.schedule.get_last_lr()[0]}, self.step)
         if self.step % self.picture_every == 0 and rank() == 0:
-            self.log.picture("prediction beside ground truth", self.draw(pred, batch), self.step)
+            for name, drawn in self.draw(self.network, pred, batch).items():
+                self.log.picture(name, drawn, self.step)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data; batches depend on (seed, epoch) alone, so torch's generators are all the chance."""

@@ -35,6 +35,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         metavar=("X", "Y", "W", "H"),
         help="crop box in pixels, squared about its centre (default: the whole picture)",
     )
+    options.add_argument(
+        "--attention", action="store_true", help="also draw where the network looked, over the crop"
+    )
     return options.parse_args(argv)
 
 
@@ -67,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     predictor = load_predictor(checkpoint, device, config.paths.smplx_path)
     announce(predictor, source, args.input is None)
     start = time.perf_counter()
-    hands = predictor(picture, args.bbox)
+    hands = predictor(picture, args.bbox, args.attention)
     print(f"time: {1000 * (time.perf_counter() - start):.0f} ms for the network")
     output = args.output or cli.ROOT / config.paths.output_dir / "demo"
     faces, synthetic = predictor.hands.faces, args.input is None

@@ -8,8 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common.eval.figures import prediction_overlay
+from common.eval.figures import attention_panels, prediction_overlay
 from common.hand.joints import HANDS, JOINT_NAMES, LEFT, MANO_JOINT_NAMES, RIGHT
+from common.utils.geometry import IMAGE_SIZE
+from common.utils.image import warp
 from common.utils.mesh_io import write_json, write_obj, write_picture
 from common.utils.vis import Picture, caption
 from main.predictor import TwoHands
@@ -104,11 +106,18 @@ def export(
 ) -> list[Path]:
     """Write <stem>_overlay.png, <stem>_right.obj, <stem>_left.obj, <stem>.json; returns the paths.
 
-    A hand that was not found has no mesh; a mesh an earlier run left under its name is removed.
+    <stem>_attention.png, over the crop, if the result holds attention. A hand that was not found has no
+    mesh; a mesh or attention an earlier run left under its name is removed.
     source: what the JSON names as the input; synthetic: whether nobody photographed it.
     """
     paths = [folder / f"{stem}_overlay.png"]
     write_picture(paths[0], overlay(hands, picture, faces, synthetic))
+    path = folder / f"{stem}_attention.png"
+    path.unlink(missing_ok=True)
+    if hands.attention is not None:
+        maps = {unit: torch.from_numpy(value) for unit, value in hands.attention.items()}
+        write_picture(path, attention_panels(warp(picture, hands.affine, IMAGE_SIZE), maps))
+        paths.append(path)
     meshes: dict[str, str | None] = {}
     for i, name in enumerate(HANDS):
         path = folder / f"{stem}_{name}.obj"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from common.hand.joints import LEFT
 from common.hand.mano import ManoLayer, load_hands
+from common.nets.attention import predict_with_attention
 from common.utils.checkpoint import load_snapshot
 from common.utils.errors import UserError
 from common.utils.geometry import IMAGE_SIZE
@@ -49,6 +50,7 @@ class TwoHands:
     image_size: tuple[int, int]  # width, height of the original picture
     hand_model: str
     weights: str
+    attention: dict[str, NDArray] | None = None  # local (2,8,8), global (8,8) over the crop's cells, if asked
 
     @property
     def found(self) -> NDArray[np.bool_]:
@@ -82,18 +84,22 @@ class Predictor:
         self.weights = weights
 
     @torch.no_grad()
-    def __call__(self, picture: NDArray[np.uint8], bbox: Sequence[float] | None = None) -> TwoHands:
+    def __call__(
+        self, picture: NDArray[np.uint8], bbox: Sequence[float] | None = None, attention: bool = False
+    ) -> TwoHands:
         """RGB (H,W,3) uint8 of any size -> TwoHands.
 
         Without bbox the whole picture is the crop, padded to a square about its centre; bbox is
         x, y, w, h in pixels, squared about its own centre and never enlarged.
+        attention: look where the network looked, too (common/nets/attention.py).
         Raises UserError on a picture too small, a box that is none, or damaged weights.
         """
         box = crop_box(picture, bbox)
         affine = crop_affine(box, IMAGE_SIZE)
         crop = torch.from_numpy(warp(picture, affine, IMAGE_SIZE)).to(self.device)
-        pred = self.model(crop.permute(2, 0, 1)[None].float() / 255)
-        if not all(torch.isfinite(value).all() for value in pred.values()):
+        img = crop.permute(2, 0, 1)[None].float() / 255
+        pred = predict_with_attention(self.model, img) if attention else self.model(img)
+        if not all(torch.isfinite(value).all() for key, value in pred.items() if key != "attention"):
             raise UserError(f"the weights {self.weights} give numbers that are not finite")
         return self._collect(pred, picture, box, affine)
 
@@ -101,6 +107,7 @@ class Predictor:
         def first(value: Tensor) -> NDArray:
             return value[0].float().cpu().numpy()
 
+        maps = pred.get("attention")
         present = first(pred["present"].sigmoid()) if "present" in pred else np.ones(2, np.float32)
         rel_trans = first(pred["rel_trans"]) if (present >= PRESENT).all() else None
         place = np.zeros((2, 1, 3), np.float32)
@@ -120,6 +127,7 @@ class Predictor:
             image_size=(picture.shape[1], picture.shape[0]),
             hand_model=self.hands.name,
             weights=self.weights,
+            attention=None if maps is None else {unit: first(value) for unit, value in maps.items()},
         )
 
 

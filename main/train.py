@@ -6,16 +6,19 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
+from torch import Tensor, nn
 
 from common.base import Trainer
-from common.eval.figures import comparison
+from common.eval.figures import attention_panels, comparison
 from common.hand.mano import load_hands
+from common.nets.attention import attention_sources, predict_with_attention
 from common.nets.losses import Criterion
 from common.utils.checkpoint import git_commit, load_snapshot, snapshot_epochs, snapshot_path
 from common.utils.dist import launch, parse_devices, rank
 from common.utils.errors import UserError, run_script
 from common.utils.logger import RunLog
 from common.utils.mesh_io import write_json
+from common.utils.vis import Picture, stack, to_picture
 from main import cli
 from main.config import PRESETS, Config, SettingError, override, preset
 from main.model import build_model
@@ -73,7 +76,7 @@ def train(device: torch.device, config: Config, folder: Path, last_epoch: int | 
         loader,
         device,
         log,
-        draw=lambda pred, batch: comparison(pred, batch, mano.faces),
+        draw=lambda network, pred, batch: pictures(network, pred, batch, mano.faces),
         **settings,
     )
     if snapshot is not None:
@@ -82,6 +85,23 @@ def train(device: torch.device, config: Config, folder: Path, last_epoch: int | 
     trainer.fit(folder / "model_dump", about)
     log.say(f"snapshots: {folder / 'model_dump'}; TensorBoard: tensorboard --logdir {folder / 'log'}")
     log.close()
+
+
+@torch.no_grad()
+def pictures(
+    network: nn.Module, pred: dict, batch: dict, faces: Tensor, count: int = 4
+) -> dict[str, Picture]:
+    """TensorBoard's pictures of a batch's first samples; attention in a forward of its own, in eval mode,
+    so that it leaves no trace in the running statistics."""
+    drawn = {"prediction beside ground truth": comparison(pred, batch, faces, count)}
+    if attention_sources(network):
+        images = batch["img"][:count]
+        maps = predict_with_attention(network.eval(), images)["attention"]
+        network.train()
+        each = [{unit: value[i] for unit, value in maps.items()} for i in range(len(images))]
+        rows = [attention_panels(to_picture(img), one) for img, one in zip(images, each, strict=True)]
+        drawn["attention"] = stack(rows)
+    return drawn
 
 
 def require_same_settings(now: dict, then: dict) -> None:

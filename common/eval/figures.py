@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from common.hand.joints import LEFT, RIGHT
 from common.utils.geometry import project
@@ -12,6 +13,7 @@ from common.utils.vis import Picture, caption, draw_meshes, side_by_side, stack,
 
 HAND_COLORS = torch.tensor([[0.95, 0.55, 0.45], [0.45, 0.62, 0.95]])  # right red, left blue
 SIDE_MARGIN = 1.1  # of the extent of what a side view shows
+HEAT = torch.tensor([[1.0, 0.15, 0.1], [0.15, 0.4, 1.0], [1.0, 0.75, 0.1]])  # attention: right, left, both
 
 
 def prediction_overlay(picture: Picture, pred: dict[str, Tensor], index: int, faces: Tensor) -> Picture:
@@ -105,3 +107,31 @@ def comparison(pred: dict[str, Tensor], batch: dict[str, Any], faces: Tensor, co
         }
         rows.append(side_by_side([caption(shown, text) for text, shown in columns.items()]))
     return np.ascontiguousarray(stack(rows))
+
+
+def attention_panels(picture: Picture, attention: dict[str, Tensor]) -> Picture:
+    """Input, local unit (right red, left blue), global unit: where the network looks, over the dimmed crop.
+
+    attention of one picture: local (2,S,S), global (S,S), as common/nets/attention.py makes them; bilinear
+    between the centres of the cells. Each map is stretched from its own least to its own largest value, so
+    colours tell where, not how much; the caption tells how much of its attention the local unit pays to
+    each hand.
+    """
+    maps = torch.cat([attention["local"], attention["global"][None]]).detach().float().cpu()
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    heat = ((maps - low) / (high - low).clamp_min(1e-9))[None]
+    heat = F.interpolate(heat, picture.shape[:2], mode="bilinear")[0]
+    right, left = (f"{100 * value:.0f} %" for value in attention["local"].sum((1, 2)).tolist())
+    panels = {
+        "input": picture,
+        f"local unit: right red {right}, left blue {left}": _tint(picture, heat[:2], HEAT[:2]),
+        "global unit: both hands": _tint(picture, heat[2:], HEAT[2:]),
+    }
+    return side_by_side([caption(shown, text) for text, shown in panels.items()])
+
+
+def _tint(picture: Picture, heat: Tensor, colors: Tensor) -> Picture:
+    """Colours (M,3) over the grey, dimmed picture, as strong as their heat (M,H,W) in [0,1]."""
+    grey = torch.from_numpy(picture).float().mean(-1) * (0.5 / 255)
+    tinted = grey * (1 - heat.amax(0)) + torch.einsum("mhw,mc->chw", heat, colors)
+    return to_picture(tinted + 0.3 * grey)

@@ -1,0 +1,77 @@
+"""Attention maps: where the units of LGBlock (or the transformers of EABlock) look, as the paper draws them.
+
+A map is what the output tokens of a unit (queries, of FCToken) pay to the tokens of SAToken (keys):
+softmax(q k^T / sqrt(C)) of the last attention, mean over queries and heads, class token dropped, each
+hand's tokens back on their S x S cells. All of a unit's cells and its class token sum to 1.
+Networks know nothing of this: the fused attention of their forward never forms the weights, so hooks form
+them again from the same inputs, only while maps are asked for.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from common.nets.eanet import EABlock
+from common.nets.layers import PlainAttention, PreNormAttention
+from common.nets.lgblock import LGBlock
+from common.utils.errors import UserError
+
+Attention = PlainAttention | PreNormAttention
+
+
+def attention_sources(network: nn.Module) -> dict[str, list[tuple[Attention, int]]]:
+    """For each unit, by hand: the attention to read and which of its two token sets; {} if it has none.
+
+    LGNet: local unit, LGFA_local on (R, L); global unit, LGFA_global on (F_iR, F_iL). EANet, by analogy, last
+    cross block each: local, Adapt_h on (F_h, shared), its own set; global, Extract on (F_R, F_L).
+    """
+    for block in network.modules():
+        if isinstance(block, LGBlock) and block.local_unit and block.global_unit:
+            local, whole = block.lgfa_local.attentions[-1], block.lgfa_global.attentions[-1]
+            return {"local": [(local, 0), (local, 1)], "global": [(whole, 0), (whole, 1)]}
+        if isinstance(block, EABlock):
+            whole = block.extract.cross_blocks[-1]
+            own = [(adapt.cross_blocks[-1], 0) for adapt in block.adapt.hands]
+            return {"local": own, "global": [(whole, 0), (whole, 1)]}
+    return {}
+
+
+def predict_with_attention(network: nn.Module, img: Tensor) -> dict[str, Tensor | dict[str, Tensor]]:
+    """The network's predictions, to the bit, and key `attention`: local (B,2,S,S), global (B,S,S), the
+    sum of both hands' cells. UserError if an ablation has taken a unit away."""
+    sources = attention_sources(network)
+    if not sources:
+        raise UserError("this network lacks the local or the global unit, so it has no attention maps")
+    seen: dict[nn.Module, Tensor] = {}
+
+    def keep(layer: nn.Module, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        seen[layer] = cells(
+            attended(layer, *inputs)
+        )  # Algorithm 1 runs its layer twice: the last call counts
+
+    layers = {layer for source in sources.values() for layer, _ in source}
+    hooks = [layer.register_forward_hook(keep) for layer in layers]
+    try:
+        pred = network(img)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    local, whole = (torch.stack([seen[layer][:, part] for layer, part in sources[u]], 1) for u in sources)
+    return {**pred, "attention": {"local": local, "global": whole.sum(1)}}
+
+
+@torch.no_grad()
+def attended(layer: Attention, x: Tensor, context: Tensor) -> Tensor:
+    """Of the attention of queries x (B,N,C), the part each token of context (B,M,C) gets: (B,M), sum 1."""
+    heads = 1
+    if isinstance(layer, PreNormAttention):
+        heads, x, context = layer.heads, layer.norm_x(x), layer.norm_context(context)
+    q, k = (t.unflatten(-1, (heads, -1)).transpose(1, 2).float() for t in (layer.q(x), layer.k(context)))
+    return (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1).mean((1, 2))
+
+
+def cells(weights: Tensor) -> Tensor:
+    """Class token and the row-major cells of two sets (B,1+2*S*S) -> (B,2,S,S)."""
+    side = math.isqrt(weights.shape[1] // 2)
+    return weights[:, 1:].unflatten(1, (2, side, side))
