@@ -14,6 +14,7 @@ from common.base import Trainer
 from common.hand.mano import load_hands
 from common.utils.checkpoint import load_snapshot, snapshot_path
 from common.utils.dist import launch, rank, world_size
+from common.utils.errors import run_script
 from main import cli, demo, test, train
 from main.config import Config, override
 from tests.scripts import TINY, output_in, run, settings
@@ -178,6 +179,25 @@ def test_an_error_in_a_process_is_one_sentence(trained, monkeypatch, capfd):
     assert run(test, "--test_epoch", 1, *where, *missing) == 2
     error = capfd.readouterr().err
     assert error.count("\n") == 1 and error.startswith("error: interhand_anno_dir: /none holds no")
+
+
+def failing(device: torch.device, error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (FileNotFoundError(2, "No such file", "/gone"), "/gone: No such file"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "train.batch_size"),
+    ],
+)
+def test_files_and_memory_are_explained_in_every_process(error, words, capfd):
+    for devices in (CPUS[:1], CPUS):
+        with pytest.raises(SystemExit, match="2"):
+            run_script(lambda devices=devices: launch(failing, devices, error))
+        told = capfd.readouterr().err
+        assert told.startswith("error: ") and words in told and told.count("\n") == 1
 
 
 class Linear(nn.Module):

@@ -46,9 +46,7 @@ def predict_with_attention(network: nn.Module, img: Tensor) -> dict[str, Tensor 
     seen: dict[nn.Module, Tensor] = {}
 
     def keep(layer: nn.Module, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        seen[layer] = cells(
-            attended(layer, *inputs)
-        )  # Algorithm 1 runs its layer twice: the last call counts
+        seen[layer] = cells(attended(layer, *inputs))  # Algorithm 1 runs it twice: the last call counts
 
     layers = {layer for source in sources.values() for layer, _ in source}
     hooks = [layer.register_forward_hook(keep) for layer in layers]

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from common.utils.errors import UserError, user_message
+from common.utils.errors import UserError, explained, user_message
 
 
 def parse_devices(text: str | None) -> list[torch.device]:
@@ -68,7 +68,10 @@ def _process(
         torch.set_num_threads(max(1, torch.get_num_threads() // len(devices)))
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, rank=rank, world_size=len(devices))
-    work(device, *args)
+    try:
+        work(device, *args)
+    except Exception as error:
+        raise explained(error) or error from None
     # after an error the process just ends: its peers must not fail first, and hide the reason
     dist.destroy_process_group()
 

@@ -14,18 +14,28 @@ def user_message(error: Exception) -> str:
     return sentence.strip() if found else ""
 
 
+def explained(error: Exception) -> UserError | None:
+    """What a user can mend, in one sentence; None for a fault of ours."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, OSError):  # a file that cannot be read or written
+        place = f"{error.filename}: " if error.filename else ""
+        return UserError(f"{place}{error.strerror or error}")
+    if isinstance(error, RuntimeError) and "out of memory" in str(error):
+        return UserError("out of GPU memory: use a smaller --set train.batch_size or test.batch_size")
+    return None
+
+
 def run_script(main: Callable[[], None], *also: type[Exception]) -> None:
-    """Run an entry script; a UserError, a file that cannot be read or written (or one of `also`)
-    becomes one line and exit code 2."""
+    """Run an entry script; what `explained` explains (or one of `also`) becomes one line and exit code 2."""
     try:
         main()
-    except (UserError, *also) as error:
-        print(f"error: {user_message(error) or error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
-        sys.exit(2)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        told = error if isinstance(error, also) else explained(error)
+        if told is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
+        sys.exit(2)
