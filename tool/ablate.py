@@ -314,13 +314,14 @@ def describe(config: Config, args: argparse.Namespace) -> list[str]:
     devices, unit = parse_devices(args.gpu), "of training" if args.budget.endswith("m") else "pictures"
     cuda = devices[0].type == "cuda"
     device = f"{len(devices)} x {torch.cuda.get_device_name(devices[0]) if cuda else 'CPU'}"
+    told = [text for text in args.settings if "output_dir" not in text]
     return [
         f"- data: synthetic two-hand pictures, {config.data.synthetic_test} fixed ones to test on; hand "
         f"model: {load_hands(config.paths.smplx_path).name}",
         f"- budget: {args.budget} {unit} a run, batch {config.train.batch_size}",
         f"- machine: {device}, {os.cpu_count()} cores, {args.jobs} run(s) side by side",
         "- runs: " + ", ".join(f"`{text}`" for text in args.runs),
-        "- settings of all: " + (", ".join(f"`{setting}`" for setting in args.settings) or "none"),
+        "- settings of all: " + (", ".join(f"`{text}`" for text in told) or "none"),
     ]
 
 
