@@ -21,21 +21,9 @@ def mirror_points(points: NDArray) -> NDArray:
     return mirror_hands(points * MIRROR_POINT)
 
 
-def mirror_pixels(pixels: NDArray, width: float) -> NDArray:
-    """(2, ..., >=2) pixels of both hands, u first: u -> width-1-u, exchange the hands."""
-    flipped = pixels.copy()
-    flipped[..., 0] = width - 1 - flipped[..., 0]
-    return mirror_hands(flipped)
-
-
 def mirror_pose(pose: NDArray) -> NDArray:
     """(2, 16, 3) axis-angle of both hands -> mirrored."""
     return mirror_hands(pose * MIRROR_AXIS_ANGLE)
-
-
-def mirror_rel_trans(rel_trans: NDArray) -> NDArray:
-    """(3,) left minus right wrist: x negates and the hands swap, so y and z change their sign."""
-    return rel_trans * MIRROR_AXIS_ANGLE
 
 
 def mirror_camera(K: ArrayLike, width: float) -> NDArray:

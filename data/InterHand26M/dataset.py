@@ -29,7 +29,6 @@ class InterHand26M(HandDataset):
     root_net_output_path: RootNet's folder or file; at val and test time its boxes are used as they are.
     subset: human ('H') or machine ('M') annotated, or both. hands: 'IH', 'SH' or 'all'.
     use_fits: read the MANO fits; switch it off where `mano` is not the model they were made with.
-    need_both_fits: only records in which both hands have a fit.
     limit: keep the first so many. log: receives the counts line by line.
     """
 
@@ -43,7 +42,6 @@ class InterHand26M(HandDataset):
         subset: str = "H+M",
         hands: str = "all",
         hand_type_valid_only: bool = True,
-        need_both_fits: bool = False,
         use_fits: bool = True,
         limit: int | None = None,
         augment: AugmentSettings | None = None,
@@ -64,7 +62,7 @@ class InterHand26M(HandDataset):
         log(f"InterHand2.6M {split}: {total:,} annotations{note}")
         self._mark_human(files.read_human_ids(folder, split), subset)
         self._keep_hands(hands, hand_type_valid_only)
-        self._join(folder, use_fits, need_both_fits)
+        self._join(folder, use_fits)
         self._keep_pictures(limit)
         self._place(mano)
         self._read_rootnet(root_net_output_path)
@@ -130,7 +128,7 @@ class InterHand26M(HandDataset):
         if valid_only:
             self._keep("hand_type_valid", self.columns["hand_type_valid"])
 
-    def _join(self, folder: Path, use_fits: bool, need_both_fits: bool) -> None:
+    def _join(self, folder: Path, use_fits: bool) -> None:
         """Attach time steps and cameras to the records."""
         self.frames = records.load_frames(folder, self.split, use_fits, self.log)
         self.cameras = records.load_cameras(folder, self.split)
@@ -139,8 +137,6 @@ class InterHand26M(HandDataset):
         camera = records.rows_of(capture, columns.pop("camera"), self.cameras.row)
         columns |= {"frame_row": frame, "camera_row": camera}
         self._keep("camera and 3-D joints known", (frame >= 0) & (camera >= 0))
-        if need_both_fits:
-            self._keep("both hands have a fit", self.frames.fit_valid[self.columns["frame_row"]].all(-1))
 
     def _keep_pictures(self, limit: int | None) -> None:
         self._keep(f"picture in {self.images}", records.on_disk(self.images, self.columns["file"]))
