@@ -23,7 +23,7 @@ from common.hand.mano import ManoLayer
 from common.targets import add_targets, to_device
 from common.utils.checkpoint import git_commit
 from common.utils.dist import rank, world_size
-from common.utils.mesh_io import picture_bytes, write_bytes, write_json
+from common.utils.mesh_io import picture_bytes, require_writable, write_bytes, write_json
 from main import cli
 from main.config import Config
 
@@ -47,36 +47,41 @@ def run(
 
     save: where the predictions go; notes, about: for metrics.json.
     """
+    if save:
+        require_writable(save)  # now, not after hours
     metrics, kept = Metrics(mano, protocols, config.test.penetration), Predictions()
     consumers = [metrics.update, kept.add] if save else [metrics.update]
     spent = gather(metrics, evaluate(predict, loader, mano, device, consumers))
+    if rank() == 0:
+        about |= {
+            "hand_model": mano.name,
+            "synthetic": cli.is_synthetic(config),
+            "config": config.to_dict(),
+            "commit": git_commit(cli.ROOT),
+            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "device": f"{world_size()} x {device.type}",
+            "pictures_per_second": sum(part["pictures"] / max(part["predict"], 1e-9) for part in spent),
+            "metrics_per_second": sum(part["pictures"] / max(part["0"], 1e-9) for part in spent),
+        }
+        found = results(metrics, notes=notes, **about)
+        write_json(folder / "metrics.json", found)  # the numbers first
+        gallery = draw_gallery(typical(metrics), predict, loader, mano, device)
+        publish(metrics, found, gallery, mano, folder)
     if save:
         write_predictions(kept, save)
-    if rank() > 0:
-        return
-    found = results(
-        metrics,
-        hand_model=mano.name,
-        synthetic=cli.is_synthetic(config),
-        config=config.to_dict(),
-        commit=git_commit(cli.ROOT),
-        command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        device=f"{world_size()} x {device.type}",
-        pictures_per_second=sum(part["pictures"] / max(part["predict"], 1e-9) for part in spent),
-        metrics_per_second=sum(part["pictures"] / max(part["0"], 1e-9) for part in spent),
-        notes=notes,
-        **about,
-    )
-    write_json(folder / "metrics.json", found)
+    if rank() == 0:
+        print(f"results: {folder / 'metrics.json'}")
+
+
+def publish(metrics: Metrics, found: dict[str, Any], gallery: Gallery, mano: ManoLayer, folder: Path) -> None:
+    """Write what people read of the numbers, and print the table."""
     write_bytes(folder / "per_sample.csv", per_sample(metrics).encode())
     pictures = draw_figures(found, mano, folder)
-    gallery = draw_gallery(typical(metrics), predict, loader, mano, device)
     write_bytes(folder / "report.html", page(found, pictures, gallery).encode())
     print(table(found))
     rates = (found["pictures_per_second"], found["metrics_per_second"])
     print("{:.1f} pictures/s predicted, {:.1f} measured".format(*rates))
     print(f"report: {folder / 'report.html'}")
-    print(f"results: {folder / 'metrics.json'}")
 
 
 def gather(metrics: Metrics, spent: dict[str, float]) -> list[dict[str, float]]:

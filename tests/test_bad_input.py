@@ -125,6 +125,8 @@ def test_bad_data_and_predictions_for_a_test(refused, weights, tmp_path, interha
     (tmp_path / "images" / "test").mkdir(parents=True)
     folders += settings(interhand_images_path=tmp_path / "images")
     refused("no record is left after the step 'picture in", *command, *folders)
+    (tmp_path / "file").touch()
+    refused("cannot write", *command, "--save_predictions", tmp_path / "file" / "p.npz")
     refused("cannot read the predictions", evaluate, "--predictions", tmp_path / "none.npz")
     (tmp_path / "bad.npz").write_bytes(pickle.dumps(Hostile(tmp_path / "made")))
     refused("nothing of it was run", evaluate, "--predictions", tmp_path / "bad.npz")

@@ -25,6 +25,13 @@ def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
 
 
+def require_writable(path: Path) -> None:
+    """Raise UserError now if a file cannot be written there later."""
+    trial = path.with_name(f"{path.name}.{os.getpid()}")
+    write_file(trial, lambda file: None)
+    trial.unlink()
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """A whole file or none."""
     write_file(path, lambda file: file.write(content))
