@@ -16,8 +16,8 @@ def user_message(error: Exception) -> str:
 
 def explained(error: Exception) -> UserError | None:
     """What a user can mend, in one sentence; None for a fault of ours."""
-    if isinstance(error, UserError):
-        return error
+    if isinstance(error, UserError):  # a loader's worker wraps its own in a traceback
+        return UserError(user_message(error) or error)
     if isinstance(error, OSError):  # a file that cannot be read or written
         place = f"{error.filename}: " if error.filename else ""
         return UserError(f"{place}{error.strerror or error}")
