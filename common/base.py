@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -204,13 +204,13 @@ def evaluate(
     loader: Iterable[Batch],
     mano: ManoLayer,
     device: torch.device,
-    consumers: Sequence[Callable[[dict[str, Tensor], Batch], None]],
+    consumers: Mapping[str, Callable[[dict[str, Tensor], Batch], None]],
 ) -> dict[str, float]:
-    """Feed every batch's predictions to the consumers (metrics first) of this process.
+    """Feed every batch's predictions to the named consumers of this process.
 
-    Returns the seconds spent on predicting and on each consumer, by number, and the pictures.
+    Returns the number of "pictures", and the seconds spent on "predict" and on each consumer by its name.
     """
-    spent = dict.fromkeys(("pictures", "predict", *map(str, range(len(consumers)))), 0.0)
+    spent = dict.fromkeys(("pictures", "predict", *consumers), 0.0)
 
     def timed(name: str, call: Callable[..., Any], *args: Any) -> Any:
         start = time.perf_counter()
@@ -223,7 +223,7 @@ def evaluate(
     for batch in tqdm(loader, desc="test", disable=rank() > 0, dynamic_ncols=True, mininterval=1):
         batch = add_targets(to_device(batch, device), mano)
         pred = timed("predict", predict, batch)
-        for number, consume in enumerate(consumers):
-            timed(str(number), consume, pred, batch)
+        for name, consume in consumers.items():
+            timed(name, consume, pred, batch)
         spent["pictures"] += len(batch["img"])
     return spent

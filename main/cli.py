@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from common.eval.protocols import ON_REQUEST, PROTOCOLS
 from common.hand.mano import ManoLayer
 from common.utils.dist import rank, world_size
@@ -176,13 +174,7 @@ class EveryNthBatch:
     def select(self, ids: Sequence[str]) -> dict[str, Any]:
         """Some samples as one batch."""
         row = {name: number for number, name in enumerate(self.ids())}
-        singles = [self.stream.batch(range(row[name], row[name] + 1)) for name in ids]
-        return {
-            key: torch.cat([single[key] for single in singles])
-            if torch.is_tensor(value)
-            else sum((single[key] for single in singles), [])
-            for key, value in singles[0].items()
-        }
+        return self.stream.batch([row[name] for name in ids])
 
 
 class RepeatedBatches:

@@ -50,7 +50,7 @@ def run(
     if save:
         require_writable(save)  # now, not after hours
     metrics, kept = Metrics(mano, protocols, config.test.penetration), Predictions()
-    consumers = [metrics.update, kept.add] if save else [metrics.update]
+    consumers = {"metrics": metrics.update} | ({"save": kept.add} if save else {})
     spent = gather(metrics, evaluate(predict, loader, mano, device, consumers))
     if rank() == 0:
         about |= {
@@ -61,7 +61,7 @@ def run(
             "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "device": f"{world_size()} x {device.type}",
             "pictures_per_second": sum(part["pictures"] / max(part["predict"], 1e-9) for part in spent),
-            "metrics_per_second": sum(part["pictures"] / max(part["0"], 1e-9) for part in spent),
+            "metrics_per_second": sum(part["pictures"] / max(part["metrics"], 1e-9) for part in spent),
         }
         found = results(metrics, notes=notes, **about)
         write_json(folder / "metrics.json", found)  # the numbers first

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from common.base import Trainer
 from common.eval.figures import attention_panels, comparison
-from common.hand.mano import load_hands
+from common.hand.mano import ManoLayer, load_hands
 from common.nets.attention import attention_sources, predict_with_attention
 from common.nets.losses import Criterion
 from common.utils.checkpoint import git_commit, load_snapshot, snapshot_epochs, snapshot_path
@@ -58,6 +58,20 @@ def train(device: torch.device, config: Config, folder: Path, last_epoch: int | 
     mano = load_hands(config.paths.smplx_path).to(device)
     log = RunLog(folder, quiet=rank() > 0)
     log.say(f"data: {cli.describe_data(config)}; hand model: {mano.name}")
+    trainer = build_trainer(config, mano, device, log)
+    about = {"config": config.to_dict(), "commit": git_commit(cli.ROOT), "hand_model": mano.name}
+    if rank() == 0:
+        write_json(folder / "config.json", about)
+    if snapshot is not None:
+        trainer.load_state_dict(snapshot)
+        log.say(f"continuing after epoch {last_epoch}")
+    trainer.fit(folder / "model_dump", about)
+    log.say(f"snapshots: {folder / 'model_dump'}; TensorBoard: tensorboard --logdir {folder / 'log'}")
+    log.close()
+
+
+def build_trainer(config: Config, mano: ManoLayer, device: torch.device, log: RunLog) -> Trainer:
+    """The network, its losses and its data, ready for this process's share of the first epoch."""
     loader = cli.training_data(config, mano, log.say)
     torch.manual_seed(config.train.seed)  # initial weights; data sets draw from seeds of their own
     model = build_model(mano=mano, **vars(config.model))
@@ -65,11 +79,7 @@ def train(device: torch.device, config: Config, folder: Path, last_epoch: int | 
         f"{config.model.name}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, "
         f"backbone weights: {config.model.backbone_weights}; {len(loader)} steps an epoch on {device}"
     )
-    about = {"config": config.to_dict(), "commit": git_commit(cli.ROOT), "hand_model": mano.name}
-    if rank() == 0:
-        write_json(folder / "config.json", about)
-    settings = {k: v for k, v in vars(config.train).items() if k not in ("batch_size", "seed", "overfit")}
-    trainer = Trainer(
+    return Trainer(
         model,
         Criterion(mano.faces, **vars(config.loss)),
         mano,
@@ -77,14 +87,8 @@ def train(device: torch.device, config: Config, folder: Path, last_epoch: int | 
         device,
         log,
         draw=lambda network, pred, batch: pictures(network, pred, batch, mano.faces),
-        **settings,
+        **{k: v for k, v in vars(config.train).items() if k not in ("batch_size", "seed", "overfit")},
     )
-    if snapshot is not None:
-        trainer.load_state_dict(snapshot)
-        log.say(f"continuing after epoch {last_epoch}")
-    trainer.fit(folder / "model_dump", about)
-    log.say(f"snapshots: {folder / 'model_dump'}; TensorBoard: tensorboard --logdir {folder / 'log'}")
-    log.close()
 
 
 @torch.no_grad()

@@ -63,9 +63,8 @@ def with_cameras(samples, seed):
 def agrees(found, curves_found, expected, tolerance):
     """All expected numbers and counts, {key: (value, n)}; None where nothing was measured."""
     expected = dict(expected)
-    for ours, (degrees, mm, n) in zip(
-        curves_found.get("pose_bins", ()), expected.pop("pose_bins", ()), strict=False
-    ):
+    bins = expected.pop("pose_bins", ())
+    for ours, (degrees, mm, n) in zip(curves_found["pose_bins"] if bins else (), bins, strict=True):
         assert ours["n"] == n
         for value, wanted in ((ours["MPJPE"], mm), (ours["difference"], degrees)):
             assert value == (wanted if wanted is None else pytest.approx(wanted, abs=tolerance)), "pose_bins"

@@ -1,6 +1,6 @@
 """Train and test several networks under one budget; table.md and figures in output/<exp>/.
 
-python tool/ablate.py lgnet eanet paper=lgnet+attention=paper --budget 4096 --lr 1e-3,3e-4 --seeds 0,1
+python tool/ablate.py lgnet eanet prenorm=lgnet+attention=prenorm --budget 4096 --lr 1e-3,3e-4 --seeds 0,1
 
 All see the same synthetic pictures in the same batches. Killed at any moment, the same command goes on.
 """
@@ -27,12 +27,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from common.base import Trainer
 from common.eval import plots
 from common.eval.protocols import LGNET
-from common.eval.report import Found, number
+from common.eval.report import Found, markdown, number
 from common.hand.mano import load_hands
-from common.nets.losses import Criterion
 from common.targets import add_targets, to_device
 from common.utils.checkpoint import snapshot_epochs, snapshot_path
 from common.utils.dist import parse_devices
@@ -42,7 +40,7 @@ from common.utils.mesh_io import write_bytes, write_json
 from main import cli
 from main.config import Config, SettingError, override, preset
 from main.model import build_model
-from tool.compare import lay
+from main.train import build_trainer
 
 METRICS = ("MPJPE", "MPVPE", "PA_MPVPE", "MRRPE", "AUC", "joint_px", "IoU_both")
 # settings that options decide, and those that may differ when a run goes on
@@ -222,18 +220,10 @@ def measured_speed(run: Run, gpu: str | None, folder: Path) -> float:
 def probe(config: Config, gpu: str | None) -> float:
     """Pictures a second by the median of a few steps: a busy machine makes single ones slow."""
     device, samples = parse_devices(gpu)[0], PROBE_STEPS * config.train.batch_size
-    config = replace(config, data=replace(config.data, synthetic_train=samples))
+    model = replace(config.model, backbone_weights="none")
+    config = replace(config, data=replace(config.data, synthetic_train=samples), model=model)
     mano = load_hands(config.paths.smplx_path).to(device)
-    trainer = Trainer(
-        build_model(mano=mano, **vars(replace(config.model, backbone_weights="none"))),
-        Criterion(mano.faces, **vars(config.loss)),
-        mano,
-        cli.training_data(config, mano, print),
-        device,
-        RunLog(Path(), quiet=True),
-        draw=lambda *_: {},
-        **{k: v for k, v in vars(config.train).items() if k not in ("batch_size", "seed", "overfit")},
-    )
+    trainer = build_trainer(config, mano, device, RunLog(Path(), quiet=True))
     ends = []
     for batch in trainer.loader:
         trainer.train_step(add_targets(to_device(batch, device), mano))
@@ -349,7 +339,7 @@ def report(
         f"({', '.join(dict.fromkeys(f'{run.config.train.lr:g}' for run in runs))}) the one with the lowest "
         "mean MPVPE on these test pictures; several seeds: mean (largest - smallest).*"
     )
-    lines = [*head, f"- commit: {', '.join(commits) or '-'}", "", *lay(rows), "", caption, ""]
+    lines = [*head, f"- commit: {', '.join(commits) or '-'}", "", *markdown(rows), "", caption, ""]
     write_bytes(folder / "table.md", "\n".join(lines).encode())
     draw({label: own for label, own in results.items() if own}, folder)
     return "\n".join(lines)

@@ -13,14 +13,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.eval.plots import pck_figure, pose_figure, save_figure
-from common.eval.report import Found, Rows, number
+from common.eval.protocols import LGNET
+from common.eval.report import Found, Rows, markdown, number
 from common.utils.errors import UserError, run_script
 from common.utils.mesh_io import write_bytes
 
 OUTPUT = Path(__file__).resolve().parents[1] / "output" / "compare"
 MAPS, FACTS = ("protocols", "counts", "units", "choices", "curves"), ("data", "synthetic", "hand_model")
 HIGHER_IS_BETTER = ("AUC", "PCK", "IoU", "box_IoU", "presence_accuracy")  # beginnings of names
-PUBLISHED_UNDER = "lgnet"  # the protocol that the paper's text describes
 Runs = dict[str, Found]
 
 
@@ -39,7 +39,7 @@ def main() -> None:
     print(text)
     write_bytes(args.output / "compare.md", (text + "\n").encode())
     for name in names:
-        draw(runs, name, args.output, args.published and name == PUBLISHED_UNDER)
+        draw(runs, name, args.output, args.published and name == LGNET.name)
     print(f"results: {args.output / 'compare.md'}")
 
 
@@ -94,7 +94,7 @@ def comparison(runs: Runs, names: Iterable[str], paths: list[Path]) -> list[str]
         warnings += [f"WARNING: n differs for {', '.join(uneven)}"] * bool(uneven and alike)
         if rows:
             mark = "best: *, where n is the same" if alike else "no best is marked: the runs differ"
-            table = lay([["metric", "unit", "n", *runs], *rows])
+            table = markdown([["metric", "unit", "n", *runs], *rows])
             lines += ["", f"## {name} ({mark})", "", *warnings, *[""] * bool(warnings), *table]
     return lines
 
@@ -148,17 +148,6 @@ def best_value(key: str, values: list[float | None]) -> float | None:
     if len(known) < 2 or key.endswith("_truth"):
         return None
     return max(known) if key.startswith(HIGHER_IS_BETTER) else min(known)
-
-
-def lay(rows: Rows) -> list[str]:
-    """A Markdown table with aligned columns."""
-    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * width for width in widths])
-    return [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in rows
-    ]
 
 
 def draw(runs: Runs, name: str, folder: Path, published: bool) -> None:

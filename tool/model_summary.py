@@ -22,6 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.module_tracker import ModuleTracker
 
+from common.eval.report import markdown
 from common.hand.mano import load_hands
 from common.utils.dist import parse_devices
 from common.utils.errors import UserError, run_script
@@ -106,14 +107,6 @@ def forward_ms(runs: dict[str, Callable[[], object]], device: torch.device, roun
     return {name: statistics.median(values[2:]) for name, values in times.items()}
 
 
-def lay(rows: list[list[str]]) -> str:
-    """A Markdown table: a column of names, then numbers aligned to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows = [rows[0], ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])], *rows[1:]]
-    cells = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows)
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
-
-
 def main() -> None:
     options = cli.parser(__doc__)
     options.add_argument("--preset", default="lgnet", help="one or several, with commas between")
@@ -134,12 +127,12 @@ def main() -> None:
         totals[name] = rows[-1]
         if name != RESNET:
             table = [[box or "total", *row] for box, row in zip(names, rows, strict=True)]
-            print(lay([[name, *COSTS], *table]), end="\n\n")
+            print("\n".join(markdown([[name, *COSTS], *table])), end="\n\n")
         model.eval()
     runs = {name: lambda model=model: model(images) for name, model in networks.items()}
     times = forward_ms(runs, device, args.rounds)
     rows = [[name, *row, f"{times[name]:.1f}"] for name, row in totals.items()]
-    print(lay([[f"batch {args.batch}, float32, {device}", *COSTS, "forward, ms"], *rows]))
+    print("\n".join(markdown([[f"batch {args.batch}, float32, {device}", *COSTS, "forward, ms"], *rows])))
 
 
 if __name__ == "__main__":

@@ -60,17 +60,17 @@ def measure(
     columns, known = _facts(pred, batch)
     pred, truth = about_wrists(hands, known), _truth(hands, batch)
     translations = {"": pred["rel_trans"], "_rootnet": _rootnet_translation(pred, batch)}
-    columns |= _wrist_distance(translations, batch)
+    columns |= _wrist_distance(translations, batch, columns["interacting"])
     translations["_gt"] = truth["rel_trans"]
     placed = {}
     for key, ending in MESHES.items():
         if key in pred:
-            placed[ending] = place(pred[key], pred["rel_trans"])
             found = _aligned(protocols, hands, pred[key], truth)
-            for source, rel_trans in translations.items():
-                error = _distance(place(pred[key], rel_trans), truth["placed"])
-                found[f"RRVE{source}"] = error.mean((1, 2))
-            found |= _pixels(key, hands, pred, truth, batch)
+            both = {source: place(pred[key], rel_trans) for source, rel_trans in translations.items()}
+            placed[ending] = both[""]
+            for source, verts in both.items():
+                found[f"RRVE{source}"] = _distance(verts, truth["placed"]).mean((1, 2))
+            found |= _pixels(key, hands, pred, truth)
             found["contact_deviation"] = _contact(placed[ending], truth)
             columns |= {name + ending: column for name, column in found.items()}
     if share > 0:
@@ -132,13 +132,11 @@ def _facts(pred: Prediction, batch: Batch) -> tuple[Columns, dict[str, Tensor]]:
     known, broken = {}, torch.zeros_like(exists)  # (B,2)
     for key in (key for key in CHECKED if key in pred):
         rows = pred[key].double()
-        per_hand = rows.flatten(1)[:, None] if key == "rel_trans" else rows.flatten(2)  # (B,2,N)
-        finite, absent = torch.isfinite(per_hand).all(-1), torch.isnan(per_hand).all(-1)
+        owners = 1 if key == "rel_trans" else 2  # rel_trans (B,3) belongs to both hands
+        parts = rows.reshape(len(rows), owners, -1)
+        finite, absent = torch.isfinite(parts).all(-1), torch.isnan(parts).all(-1)
         broken = broken | (~finite & ~absent)
-        finite = finite if key != "rel_trans" else finite.squeeze(1)
-        known[key] = torch.where(
-            finite.view(*finite.shape, *[1] * (rows.ndim - finite.ndim)), rows, torch.nan
-        )
+        known[key] = torch.where(finite[..., None], parts, torch.nan).view_as(rows)
     columns["predicted"] = torch.isfinite(known["verts"]).flatten(2).all(-1)
     columns["missing"], columns["broken"] = exists & ~columns["predicted"] & ~broken, broken
     if "present" in pred:
@@ -181,9 +179,12 @@ def _aligned(
 ) -> Columns:
     """Errors after each protocol's alignment, without its scale, and after Procrustes' (PA)."""
     columns: Columns = {"PA_MPVPE": _procrustes(verts, truth["verts"])}
+    joints_of = {}
+    for tips in {p.tips for p in protocols}:
+        regressor = hands.get_buffer(f"regressor_{tips}").double()
+        joints_of[tips] = regressor @ verts, regressor @ truth["verts"]
     for p in protocols:
-        regressor = hands.get_buffer(f"regressor_{p.tips}").double()
-        joints, of_mesh = regressor @ verts, regressor @ truth["verts"]
+        joints, of_mesh = joints_of[p.tips]
         target = of_mesh if p.truth == "mesh" else truth["joints"]
         bone = (of_mesh[:, :, MIDDLE_MCP] - of_mesh[:, :, WRIST]).norm(dim=-1)
         bone = bone / (joints[:, :, MIDDLE_MCP] - joints[:, :, WRIST]).norm(dim=-1).clamp_min(1e-9)
@@ -228,11 +229,9 @@ def _rootnet_translation(pred: Prediction, batch: Batch) -> Tensor:
     return wrists[:, LEFT] - wrists[:, RIGHT]
 
 
-def _wrist_distance(translations: dict[str, Tensor], batch: Batch) -> Columns:
+def _wrist_distance(translations: dict[str, Tensor], batch: Batch, interacting: Tensor) -> Columns:
     """MRRPE: left wrist about the right one; whole, and of the network's own the parts of it."""
-    valid = (batch["rel_trans_valid"] > 0) & torch.tensor(
-        [[kind == "interacting"] for kind in batch["hand_type"]], device=batch["rel_trans"].device
-    )
+    valid = (batch["rel_trans_valid"] > 0) & interacting[:, None]
     truth = torch.where(valid, batch["rel_trans"].double(), torch.nan)
     error = {name: MILLIMETRES * (found - truth) for name, found in translations.items()}
     columns = {f"MRRPE{name}": vector.norm(dim=-1) for name, vector in error.items()}
@@ -242,7 +241,7 @@ def _wrist_distance(translations: dict[str, Tensor], batch: Batch) -> Columns:
 # ---- in the picture ----
 
 
-def _pixels(key: str, hands: ManoLayer, pred: Prediction, truth: dict[str, Tensor], batch: Batch) -> Columns:
+def _pixels(key: str, hands: ManoLayer, pred: Prediction, truth: dict[str, Tensor]) -> Columns:
     """Mesh against picture: vertex error, boxes and silhouettes; {} for predictions without 2-D."""
     verts = pred[key]
     if "cam" in pred:

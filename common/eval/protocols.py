@@ -1,6 +1,6 @@
 """Evaluation protocols: named, frozen sets of choices. Numbers of two do not compare."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from common.hand.joints import JOINT_NAMES, MIDDLE_MCP, TIP_VERTICES, WRIST
@@ -67,15 +67,7 @@ LGNET = Protocol(
     interacting=True,
     source="LGNet's text, the choices of DIR (apps/eval.py: root joint 0, scaled) on IntagHand's frames",
 )
-INTAGHAND = Protocol(
-    name="intaghand",
-    root=MIDDLE_MCP,
-    scaled=True,
-    truth="mesh",
-    tips="intaghand",
-    interacting=True,
-    source="IntagHand (apps/eval_interhand.py)",
-)
+INTAGHAND = replace(LGNET, name="intaghand", root=MIDDLE_MCP, source="IntagHand (apps/eval_interhand.py)")
 INTERHAND = Protocol(
     name="interhand",
     root=WRIST,
@@ -86,16 +78,11 @@ INTERHAND = Protocol(
     mesh_average="entries",
     source="InterHand2.6M (Moon et al. 2020), its public evaluation",
 )
-INTERWILD = Protocol(
+INTERWILD = replace(
+    INTERHAND,
     name="interwild",
-    root=WRIST,
-    scaled=False,
-    truth="annotated",
-    tips="interhand",
     human=True,
-    mask="seen",
     joint_average="groups",  # as its published 12.75 (SH), 14.55 (IH), 13.65 (all) show
-    mesh_average="entries",
     source="InterWild (Moon 2023): human-annotated test pictures; HIC",
 )
 EANET = Protocol(
@@ -111,15 +98,10 @@ EANET = Protocol(
 )
 # The published EANet numbers were made with the joint mask in InterHand2.6M's order laid on joints in
 # wrist-first order, and with zero errors for the valid joints of a hand that has no fit. On request only.
-EANET_UPSTREAM = Protocol(
+EANET_UPSTREAM = replace(
+    EANET,
     name="eanet_upstream",
-    root=MIDDLE_MCP,
-    scaled=True,
-    truth="mesh",
-    tips="intaghand",
     mask="misplaced",
-    joint_average="groups",
-    mesh_average="samples",
     source="EANet's public evaluation with its mistakes: permuted mask, missing hands count as 0 mm",
 )
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from common.eval.measure import joint_column, mesh_column
 from common.eval.protocols import Protocol
 from common.hand.joints import FINGERS, HANDS, JOINT_NAMES, JOINTS_TO_INTERHAND
+from common.utils.geometry import IMAGE_SIZE
 
 Columns = dict[str, NDArray[np.float64]]
 PCK_THRESHOLDS = np.linspace(0.0, 50.0, 200)  # mm
-PCK2D_SHARES = (5, 10, 15)  # percent of the crop's side of 256 pixels
-CROP_SIDE = 256
+PCK2D_SHARES = (5, 10, 15)  # percent of the crop's side
 POSE_BINS = 6
 # By beginning or ending of a metric's name; all else is mm.
 UNITS = {"rotation": "deg", "_px": "px", "accuracy": "%", "PCK2D": "%", "IoU": "share", "AUC": "share"}
@@ -125,7 +125,7 @@ def mean(values: NDArray, axis: int | tuple[int, ...] | None = None) -> NDArray:
 
 def _score(name: str, value: float | NDArray, n: int) -> Score:
     unit = next((unit for part, unit in UNITS.items() if part in name), "mm")
-    return Score(float(value) if np.isfinite(value) else None, int(n), unit)
+    return Score(_number(value), int(n), unit)
 
 
 def _count(values: NDArray) -> int:
@@ -197,7 +197,8 @@ def _picture_scores(
     scores = hand_scores(protocol, "joint_px", mean(pixels, 2), groups)
     pixels = pixels[groups["all"]]
     for share in PCK2D_SHARES:
-        name, near = f"PCK2D_{share}", np.where(np.isnan(pixels), np.nan, pixels <= share / 100 * CROP_SIDE)
+        name, reach = f"PCK2D_{share}", share / 100 * IMAGE_SIZE
+        near = np.where(np.isnan(pixels), np.nan, pixels <= reach)
         scores[name] = _score(name, 100 * mean(near), _count(near))
     return scores
 

@@ -57,6 +57,15 @@ def number(value: float | None, unit: str) -> str:
     return "-" if value is None else f"{value:.{4 if unit == 'share' else 2}f}"
 
 
+def markdown(rows: Rows) -> list[str]:
+    """A Markdown table with aligned columns, the first (names) to the left, the others to the right."""
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rows.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    cells = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows)
+    return [f"| {' | '.join(row)} |" for row in cells]
+
+
 def split_key(key: str) -> tuple[str, str]:
     """Base name and suffix ("" for the headline): MPJPE_rough_right -> MPJPE, right."""
     base, _, suffix = key.rpartition("_")

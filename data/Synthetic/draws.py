@@ -1,5 +1,6 @@
 """Random numbers that depend on (seed, sample) alone, whatever the batch they are drawn in."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ UNIFORM, NORMAL = 512, 5120  # kept ready per sample; a picture needs 272 and 4,
 class Draws:
     """A cursor over each sample's own uniform and normal numbers, for B samples at once."""
 
-    def __init__(self, seed: int, indices: range, device: torch.device | str = "cpu"):
+    def __init__(self, seed: int, indices: Sequence[int], device: torch.device | str = "cpu"):
         pools = zip(*(_pools(seed, index) for index in indices), strict=True)
         self._pools = [torch.stack(rows).to(device) for rows in pools]
         self._used = [0, 0]

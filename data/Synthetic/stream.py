@@ -3,7 +3,7 @@
 Legend: B samples, 2 hands (right, left), V vertices, S spheres. Metres, camera frame, crop pixels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -70,11 +70,11 @@ class SyntheticStream:
         """The ids of the epoch's samples, in order."""
         return self._ids(range(self.epoch * self.samples, (self.epoch + 1) * self.samples))
 
-    def _ids(self, indices: range) -> list[str]:
+    def _ids(self, indices: Sequence[int]) -> list[str]:
         return [f"synthetic/{self.seed}/{index:06d}" for index in indices]
 
     @torch.no_grad()
-    def batch(self, indices: range) -> dict:
+    def batch(self, indices: Sequence[int]) -> dict:
         """The samples with these indices as one batch."""
         draws = Draws(self.seed, indices, self.radii.device)
         hands = self.place(draws)
