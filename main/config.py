@@ -69,6 +69,7 @@ class Model:
     sjt_blocks: int = 4  # of the self-joint transformer
     refine_graph: Literal["gin", "cheb"] = "gin"
     refine_channels: int = 64
+    refine_maps: int = 2  # early maps it samples, shallow first: stem, stage 1, 2, 3 of the backbone
     without: Literal["nothing", Box] = "nothing"  # ablation: the box that is left out of LGNet
 
 
@@ -128,7 +129,7 @@ class Config:
         return dataclasses.asdict(self)
 
 
-MAY_BE_ZERO = ("data.workers", "train.seed", "train.overfit")  # other counts start at 1
+MAY_BE_ZERO = ("data.workers", "train.seed", "train.overfit", "model.refine_maps")  # other counts start at 1
 
 SMALL = {  # a network for two CPU cores, on pictures over the wearer's shoulder
     "model.backbone": "resnet18",

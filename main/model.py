@@ -34,15 +34,18 @@ class LGNet(nn.Module):
         sjt_blocks: int,
         refine_graph: str,
         refine_channels: int,
+        refine_maps: int,
         without: str,
     ):
         super().__init__()
         if channels % 16:
             raise UserError(f"model.channels={channels}: choose a multiple of 16")
+        if refine_maps > 4:
+            raise UserError(f"model.refine_maps={refine_maps}: a backbone has 4 early maps")
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
         self.backbone = build_backbone(backbone, backbone_weights)
-        inputs, early = self.backbone.channels, self.backbone.early_channels
+        inputs, early = self.backbone.channels, self.backbone.early_channels[:refine_maps]
         self.joint_stage = JointStage(inputs, channels, SIDE, attention, local_graph, detach_joints, without)
         adapted = self.joint_stage.adapted_channels
         self.mesh_stage = MeshStage(channels, adapted, sjt_blocks, mano, without)

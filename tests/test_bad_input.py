@@ -89,6 +89,7 @@ def test_arguments(refused, script, words, arguments):
         ("data.subset is one of H, M, H+M, not 'h'", settings(subset="h")),
         ("'batch_size' is ambiguous", settings(batch_size=2)),
         ("model.channels=3: choose a multiple of 16", settings(channels=3, backbone="resnet18")),
+        ("model.refine_maps=5: a backbone has 4 early maps", settings(refine_maps=5, backbone="resnet18")),
         ("no such file: /none.pth", settings(backbone_weights="/none.pth", backbone="resnet18")),
         ("set both interhand_anno_dir and", settings(interhand_anno_dir="/none")),
         ("set both interhand_anno_dir and", settings(interhand_images_path="/none")),

@@ -5,6 +5,7 @@ from typing import get_args
 import pytest
 import torch
 import torchvision
+from torch import nn
 from torch.nn import functional as F
 
 from common.hand.mano import load_hands
@@ -310,6 +311,19 @@ def test_a_backbone_says_what_it_gives(name):
     last, early = backbone(torch.rand(1, 3, 256, 256))
     assert last.shape == (1, backbone.channels, 8, 8)
     assert tuple(m.shape[1] for m in early) == backbone.early_channels
+
+
+@pytest.mark.parametrize("maps", [0, 1, 3])
+def test_the_refine_stage_sees_the_chosen_early_maps_alone(mano, maps):
+    network = tiny(mano, f"refine_maps={maps}").eval()
+    last = next(m for m in reversed(list(network.refine_stage.graph.modules())) if isinstance(m, nn.Linear))
+    nn.init.normal_(last.weight)  # it starts at zero
+    image = torch.rand(1, 3, 256, 256)
+    features, early = network.backbone(image)
+    early = [m.detach().requires_grad_() for m in early]
+    stage = network.joint_stage(features.detach())
+    network.refine_stage(image, early, stage, network.mesh_stage(stage))["verts"].norm().backward()
+    assert [m.grad is not None for m in early] == [place < maps for place in range(4)]
 
 
 @torch.no_grad()

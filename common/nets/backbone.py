@@ -1,6 +1,6 @@
 """Backbones: the last map for the joint stage, early maps for the refine stage.
 
-Each has `channels` C and `early_channels`; (B,3,256,256) -> F (B,C,8,8) and its early maps, shallow first.
+Each has `channels` C and `early_channels`; (B,3,256,256) -> F (B,C,8,8) and four early maps, shallow first.
 """
 
 from pathlib import Path
@@ -22,16 +22,19 @@ class ResNet(nn.Module):
         super().__init__()
         net = getattr(torchvision.models, name)(zero_init_residual=True)
         self.channels = net.fc.in_features
-        self.early_channels = (net.conv1.out_channels, net.layer2[0].conv1.in_channels)
+        stages = (net.layer2, net.layer3, net.layer4)
+        self.early_channels = (net.conv1.out_channels, *(stage[0].conv1.in_channels for stage in stages))
         del net.fc, net.avgpool
         self.net = net
 
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Early maps: stem (B,64,128,128), layer1 (B,.,64,64)."""
+        """Early maps: stem (B,64,128,128), layer1 (B,.,64,64), layer2 (B,.,32,32), layer3 (B,.,16,16)."""
         net = self.net
         stem = net.relu(net.bn1(net.conv1(image)))
         first = net.layer1(net.maxpool(stem))
-        return net.layer4(net.layer3(net.layer2(first))), [stem, first]
+        second = net.layer2(first)
+        third = net.layer3(second)
+        return net.layer4(third), [stem, first, second, third]
 
 
 class ConvNeXt(nn.Module):
@@ -43,15 +46,19 @@ class ConvNeXt(nn.Module):
         super().__init__()
         net = getattr(torchvision.models, name)()
         self.channels = net.classifier[-1].in_features
-        self.early_channels = (net.features[0][0].out_channels,) * 2
+        first = net.features[0][0].out_channels
+        self.early_channels = (first, first, 2 * first, 4 * first)
         del net.classifier, net.avgpool
         self.net = net
 
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Early maps: patch stem and first stage, both (B,96,64,64)."""
-        stem = self.net.features[0](image)
-        first = self.net.features[1](stem)
-        return self.net.features[2:](first), [stem, first]
+        """Early maps: patch stem and first stage (B,96,64,64), second (B,192,32,32), third (B,384,16,16)."""
+        features = self.net.features
+        stem = features[0](image)
+        first = features[1](stem)
+        second = features[2:4](first)
+        third = features[4:6](second)
+        return features[6:](third), [stem, first, second, third]
 
 
 def build_backbone(name: str, weights: str) -> ResNet | ConvNeXt:

@@ -17,7 +17,10 @@ REACH = 0.1  # metres; vertex positions enter the graph divided by it
 
 class RefineStage(nn.Module):
     """M_r, early maps, F_h, F*_h and J -> M_f = M_r + dM. One graph net serves both hands: the left
-    hand's coordinates are mirrored on the way in and its offsets on the way out."""
+    hand's coordinates are mirrored on the way in and its offsets on the way out.
+
+    early: channels of the early maps to look at, which are the shallowest of those that `forward` is given.
+    """
 
     def __init__(
         self,
@@ -29,7 +32,7 @@ class RefineStage(nn.Module):
         mano: ManoLayer,
     ):
         super().__init__()
-        self.mano = mano
+        self.mano, self.maps = mano, len(early)
         self.register_buffer("mirror", torch.tensor([[1.0, 1, 1], [-1, 1, 1]]), persistent=False)
         self.reduce = nn.Conv2d(features + adapted, hidden, 1)  # F_h and F*_h, before sampling
         self.broadcast = nn.Linear(adapted, hidden)  # "global broadcast"
@@ -58,7 +61,8 @@ class RefineStage(nn.Module):
         """What each vertex sees at its projection and knows of the whole hand: (B,2,778,inputs)."""
         batch, hands, count = verts.shape[:3]
         pixels = weak_perspective(verts, cam)  # (B,2,778,2)
-        local = [sample_at(m, pixels.flatten(1, 2)).unflatten(1, (hands, count)) for m in (image, *early)]
+        seen = (image, *early[: self.maps])
+        local = [sample_at(m, pixels.flatten(1, 2)).unflatten(1, (hands, count)) for m in seen]
         deep = torch.cat([stage["features"], stage["adapted"]], 2)
         deep = sample_at(fold_hands(self.reduce, deep).flatten(0, 1), pixels.flatten(0, 1))
         pooled = self.broadcast(stage["adapted"].mean((-2, -1)))[:, :, None]
