@@ -61,7 +61,7 @@ class Model:
 
     name: Literal["lgnet", "eanet"] = "lgnet"
     backbone: Backbone = "resnet50"
-    backbone_weights: str = "none"  # "none", "imagenet" or the path of a torchvision state dict
+    backbone_weights: str = "none"  # "none", "imagenet", or a torchvision state dict or snapshot of ours
     channels: int = 512  # c of the paper: C/4; Light: C/8
     attention: Literal["paper", "prenorm"] = "paper"  # LGFA as Algorithm 1 writes it, or normalised
     local_graph: Literal["gin", "cheb", "none"] = "gin"  # graph part of LGBlock's local unit

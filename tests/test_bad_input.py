@@ -179,6 +179,8 @@ def test_a_hostile_snapshot_runs_nothing(refused, tmp_path, save, recwarn):
     refused("snapshot_0.pth", test, "--exp", "evil", "--test_epoch", 0)
     refused("snapshot_0.pth", demo, "--exp", "evil")
     refused("snapshot_0.pth", train, *TINY, *settings(backbone_weights=file))
+    torch.save([torch.zeros(1)], file)
+    refused("holds no state dict", train, *TINY, *settings(backbone_weights=file))
     assert not trace.exists()
     assert not [w for w in recwarn if w.category is UserWarning]  # torch's would be a second sentence
 

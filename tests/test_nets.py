@@ -335,6 +335,12 @@ def test_convnext_takes_torchvisions_weights(tmp_path):
     torch.testing.assert_close(backbone(image)[0], net.features(image))
 
 
+def test_a_backbone_starts_from_a_snapshots(small, tmp_path):
+    torch.save({"network": small.state_dict(), "config": {}}, tmp_path / "snapshot_0.pth")
+    state = build_backbone("resnet18", str(tmp_path / "snapshot_0.pth")).state_dict()
+    torch.testing.assert_close(state, small.backbone.state_dict())
+
+
 def test_the_whole_network_stands_on_a_convnext(mano):
     with torch.no_grad():
         pred = tiny(mano, "backbone=convnext_tiny").eval()(torch.rand(1, 3, 256, 256))

@@ -62,13 +62,14 @@ class ConvNeXt(nn.Module):
 
 
 def build_backbone(name: str, weights: str) -> ResNet | ConvNeXt:
-    """`weights` is "none", "imagenet" (torchvision downloads them) or the path of a torchvision state dict.
+    """`weights` is "none", "imagenet" (torchvision downloads them), or the path of a torchvision state dict
+    or of a snapshot of ours, whose backbone is taken.
 
     Raises UserError when the weights cannot be had; never falls back to random ones.
     """
     backbone = ConvNeXt(name) if name.startswith("convnext") else ResNet(name)
     if weights != "none":
-        state = _imagenet(name) if weights == "imagenet" else load_tensors(Path(weights))
+        state = _imagenet(name) if weights == "imagenet" else _from_file(Path(weights))
         state = {key: value for key, value in state.items() if not key.startswith(backbone.head)}
         try:
             backbone.net.load_state_dict(state)
@@ -76,6 +77,15 @@ def build_backbone(name: str, weights: str) -> ResNet | ConvNeXt:
             first = str(error).splitlines()[-1].strip()
             raise UserError(f"backbone_weights={weights} does not fit {name}: {first}") from None
     return backbone
+
+
+def _from_file(path: Path) -> dict[str, Tensor]:
+    state, ours = load_tensors(path), "backbone.net."
+    if not isinstance(state, dict):
+        raise UserError(f"backbone_weights={path} holds no state dict")
+    if not isinstance(state.get("network"), dict):
+        return state
+    return {key.removeprefix(ours): value for key, value in state["network"].items() if key.startswith(ours)}
 
 
 def _imagenet(name: str) -> dict[str, Tensor]:
