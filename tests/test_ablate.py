@@ -158,6 +158,7 @@ def test_a_run_goes_on_where_another_fails(ablated):
     row = dict(zip(rows["run"], rows["lgnet"], strict=True))
     assert row["MPJPE, mm"] == f"{found['protocols']['lgnet']['MPJPE']:.2f}"
     assert (row["samples"], row["state"]) == ("4", "finished")
+    assert 0 < float(row["parameters, M"]) < 100 and float(row["forward, ms"]) > 0
     dump = folder / "lgnet_lr0.0001_seed0/model_dump"
     assert [path.name for path in dump.iterdir()] == ["snapshot_1.pth"]  # of two epochs
     figures = {path.name for path in folder.glob("*.p*")}

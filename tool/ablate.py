@@ -35,12 +35,14 @@ from common.targets import add_targets, to_device
 from common.utils.checkpoint import snapshot_epochs, snapshot_path
 from common.utils.dist import parse_devices
 from common.utils.errors import UserError, run_script
+from common.utils.geometry import IMAGE_SIZE
 from common.utils.logger import RunLog
 from common.utils.mesh_io import write_bytes, write_json
 from main import cli
 from main.config import Config, SettingError, override, preset
 from main.model import build_model
 from main.train import build_trainer
+from tool.model_summary import forward_ms, multiply_adds, parameters
 
 METRICS = ("MPJPE", "MPVPE", "PA_MPVPE", "MRRPE", "AUC", "joint_px", "IoU_both")
 # settings that options decide, and those that may differ when a run goes on
@@ -49,6 +51,7 @@ FREE = {"paths.output_dir", "data.workers", "train.log_every", "train.picture_ev
 BUDGET = {"train.epochs", "data.synthetic_train"}
 PICTURES = ("paths.", "data.", "test.", "train.batch_size")  # keys that decide what a run sees
 PROBE_STEPS = 8  # of which the first few warm up
+COSTS, FORWARDS = ("parameters, M", "multiply-adds, G", "forward, ms"), 10
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def main() -> None:
     if args.jobs > 1:
         os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // args.jobs))
     world = len(parse_devices(args.gpu))
-    folder, millions = cli.run_folder(runs[0].config, args.exp), parameters(runs)
+    folder = cli.run_folder(runs[0].config, args.exp)
     jobs = []
     for run in runs:
         if minutes:
@@ -99,9 +102,10 @@ def main() -> None:
         jobs += [complete(run, pictures, world, lr, s, folder) for s in args.seeds.split(",") for lr in rates]
     jobs.sort(key=lambda run: run.config.train.seed)  # first one seed of all, then the next
     require_new_or_same(jobs)
+    costs = network_costs(runs, args.gpu, folder)
     head = describe(runs[0].config, args)
-    failed = run_all(jobs, args, lambda failed: report(jobs, failed, millions, head, folder))
-    print("\n" + report(jobs, failed, millions, head, folder))
+    failed = run_all(jobs, args, lambda failed: report(jobs, failed, costs, head, folder))
+    print("\n" + report(jobs, failed, costs, head, folder))
     print(f"results: {folder / 'table.md'}")
     if failed:
         sys.exit(1)
@@ -195,26 +199,48 @@ def require_new_or_same(runs: list[Run]) -> None:
             )
 
 
-def parameters(runs: list[Run]) -> dict[str, str]:
-    """Millions of parameters by label. Builds every network, which refuses settings it does not take."""
-    mano, millions = load_hands(runs[0].config.paths.smplx_path), {}
+def network_costs(runs: list[Run], gpu: str | None, folder: Path) -> dict[str, list[str]]:
+    """Cells by label: parameters, multiply-adds, time of a forward. Builds every network, which refuses
+    settings it does not take."""
+    device, mano = parse_devices(gpu)[0], load_hands(runs[0].config.paths.smplx_path)
+    image = torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE, device=device)
+
+    def cells(settings: dict[str, Any]) -> list[str]:
+        model = build_model(mano=mano, **settings).to(device)
+        macs = multiply_adds(model, image)[""]
+        time_ms = forward_ms({"": lambda: model(image)}, device, FORWARDS)[""]
+        return [f"{parameters(model) / 1e6:.2f}", f"{macs / 1e9:.2f}", f"{time_ms:.0f}"]
+
+    found = {}
     for run in runs:
-        model = build_model(mano=mano, **vars(replace(run.config.model, backbone_weights="none")))
-        millions[run.label] = f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f}"
-    return millions
+        settings = vars(replace(run.config.model, backbone_weights="none"))
+        about = {"model": settings, "device": str(device)}
+        found[run.label] = once(
+            folder / f"cost_{run.label}.json", about, lambda settings=settings: cells(settings)
+        )
+    torch.cuda.empty_cache()  # the device is for the runs
+    return found
+
+
+def once(path: Path, about: Any, measure: Callable[[], Any]) -> Any:
+    """What is measured, or what was measured before under the same circumstances: kept beside the runs."""
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    if kept.get("about") != about:
+        kept = {"about": about, "found": measure()}
+        write_json(path, kept)
+    return kept["found"]
 
 
 def measured_speed(run: Run, gpu: str | None, folder: Path) -> float:
-    """Pictures a second of this network's training on one device, measured once and kept beside the runs."""
-    path, config = folder / f"speed_{run.label}.json", run.config.to_dict()
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    if kept.get("config") != config:
+    """Pictures a second of this network's training on one device."""
+
+    def measure() -> float:
         with multiprocessing.get_context("spawn").Pool(1) as pool:  # leaves no memory behind on the device
-            speed = pool.apply(probe, (run.config, gpu))
-        kept = {"config": config, "pictures_per_second": speed}
-        write_json(path, kept)
-    print(f"{run.label}: {kept['pictures_per_second']:.2f} pictures/s in a probe of {PROBE_STEPS} steps")
-    return kept["pictures_per_second"]
+            return pool.apply(probe, (run.config, gpu))
+
+    speed = once(folder / f"speed_{run.label}.json", run.config.to_dict(), measure)
+    print(f"{run.label}: {speed:.2f} pictures/s in a probe of {PROBE_STEPS} steps")
+    return speed
 
 
 def probe(config: Config, gpu: str | None) -> float:
@@ -316,7 +342,7 @@ def describe(config: Config, args: argparse.Namespace) -> list[str]:
 
 
 def report(
-    runs: list[Run], failed: dict[Run, str], millions: dict[str, str], head: list[str], folder: Path
+    runs: list[Run], failed: dict[Run, str], costs: dict[str, list[str]], head: list[str], folder: Path
 ) -> str:
     """Write table.md and the figures of what is finished; the table's text."""
     found = {
@@ -324,18 +350,19 @@ def report(
     }
     units = {key: unit for result in found.values() for key, unit in result["units"].items()}
     metrics = [f"{key}, {units.get(key, 'mm')}" for key in METRICS]
-    rows = [["run", "parameters, M", "samples", "minutes", "lr", "seeds", *metrics, "state"]]
+    rows = [["run", *COSTS, "samples", "minutes", "lr", "seeds", *metrics, "state"]]
     results = {}
-    for label, size in millions.items():
+    for label, cost in costs.items():
         best = chosen([run for run in found if run.label == label], found)
         results[label] = [found[run] for run in best]
         own = [run for run in runs if run.label == label]
         samples = own[0].config.train.epochs * own[0].config.data.synthetic_train
         numbers = [cell(results[label], key) for key in METRICS]
-        rows.append([label, size, str(samples), *facts(best), *numbers, state(own, found, failed)])
+        rows.append([label, *cost, str(samples), *facts(best), *numbers, state(own, found, failed)])
     commits = sorted({str(result["trained_at"]) for result in found.values()})
     caption = (
-        f"*Protocol {LGNET.name}; samples: pictures seen; minutes: of training; lr: of those tried "
+        f"*Forward: one picture, float32, median of {FORWARDS}, before the runs. "
+        f"Protocol {LGNET.name}; samples: pictures seen; minutes: of training; lr: of those tried "
         f"({', '.join(dict.fromkeys(f'{run.config.train.lr:g}' for run in runs))}) the one with the lowest "
         "mean MPVPE on these test pictures; several seeds: mean (largest - smallest).*"
     )
