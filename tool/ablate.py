@@ -51,7 +51,7 @@ FREE = {"paths.output_dir", "data.workers", "train.log_every", "train.picture_ev
 BUDGET = {"train.epochs", "data.synthetic_train"}
 PICTURES = ("paths.", "data.", "test.", "train.batch_size")  # keys that decide what a run sees
 PROBE_STEPS = 8  # of which the first few warm up
-COSTS, FORWARDS = ("parameters, M", "multiply-adds, G", "forward, ms"), 10
+COSTS, FORWARDS = ("parameters, M", "multiply-adds, G", "forward, ms"), 30
 
 
 @dataclass(frozen=True)
