@@ -41,6 +41,14 @@ def test_curves_are_drawn_as_they_are():
     assert lines(pose_figure(RUNS, False))["b"][1].tolist() == [23, 24, 25, 26, 27, 28]
 
 
+def test_many_runs_differ_and_leave_room():
+    figure = pck_figure({str(number): curves() for number in range(20)}, False)
+    axes = figure.axes[0]
+    assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == 20
+    figure.canvas.draw()
+    assert axes.get_legend().get_window_extent().x0 >= axes.get_window_extent().x1
+
+
 def test_missing_bins_and_no_runs():
     broken = curves() | {"AUC": None, "PCK_rough": []}
     broken["pose_bins"][2] = {"difference": None, "MPJPE": None, "n": 0}

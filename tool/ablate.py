@@ -431,14 +431,14 @@ def draw(results: dict[str, list[Found]], folder: Path) -> None:
 
     curves = {label: own[0]["curves"][LGNET.name] for label, own in results.items()}
     plots.save_figure(plots.pck_figure(curves, published=False), folder / "pck")
-    figure = Figure(figsize=(max(4.8, 1.2 * len(results)), 4.2), dpi=150, layout="constrained")
+    figure = Figure(figsize=(6.4, 1.2 + 0.45 * len(results)), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     for key, color, shift in (("MPJPE", plots.COLORS[0], -0.2), ("MPVPE", plots.COLORS[1], 0.2)):
         means = [fmean(values(own, key) or [0.0]) for own in results.values()]
-        bars = axes.bar([place + shift for place in range(len(means))], means, 0.38, label=key, color=color)
+        bars = axes.barh([place + shift for place in range(len(means))], means, 0.38, label=key, color=color)
         axes.bar_label(bars, fmt="%.1f", fontsize=7)
-    axes.set_xticks(range(len(results)), list(results), rotation=20, ha="right")
-    axes.set_ylabel("mm")
+    axes.set_yticks(range(len(results)), list(results))
+    axes.set(xlabel="mm", ylim=(len(results) - 0.4, -0.6))  # the first at the top
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper right", ncols=2, fontsize=8)
     plots.save_figure(figure, folder / "errors")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLORS = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#7f7f7f")
+STYLES = ("-", "-.", ":")  # where there are more runs than colours; dashes are for published curves
+MOST_INSIDE = 8  # entries of a legend that leave room for curves
 PUBLISHED_COLORS = {"LGNet": "#222222", "IntagHand": "#8a8a8a"}
 # LGNet's paper: PCK figure (its curve read off the plot, +-0.5; AUC as in the legend) and the figure of
 # MPJPE by pose difference, whose unit and bins the paper does not define. Wrist root, true bone length.
@@ -49,20 +51,24 @@ def _axes(width: float = 6.4, height: float = 4.8) -> tuple["Figure", "Axes"]:
     return figure, axes
 
 
-def _having(runs: dict[str, dict[str, Any]], key: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Label, colour and curves of the runs that have a key."""
+def _having(
+    runs: dict[str, dict[str, Any]], key: str
+) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Label, line style and curves of the runs that have a key."""
     for index, (label, curves) in enumerate(runs.items()):
         if curves.get(key):
-            yield label, COLORS[index % len(COLORS)], curves
+            turn, place = divmod(index, len(COLORS))
+            style = {"color": COLORS[place], "linestyle": STYLES[turn % len(STYLES)], "linewidth": 2}
+            yield label, style, curves
 
 
 def pck_figure(runs: dict[str, dict[str, Any]], published: bool) -> "Figure":
     """Share of joints within 0 to 50 mm, AUC in the legend; a single run with its rough mesh beside it."""
     figure, axes = _axes()
-    for label, color, curves in _having(runs, "PCK"):
+    for label, style, curves in _having(runs, "PCK"):
         name = label if curves.get("AUC") is None else f"{label} ({100 * curves['AUC']:.2f})"
         at, shares = curves["thresholds_mm"], 100 * np.array(curves["PCK"])
-        axes.plot(at, shares, color=color, label=name, linewidth=2)
+        axes.plot(at, shares, label=name, **style)
         if len(runs) == 1 and curves.get("PCK_rough"):
             rough = 100 * np.array(curves["PCK_rough"])
             axes.plot(at, rough, ":", color="#444444", label="its rough mesh")
@@ -81,10 +87,10 @@ def pose_figure(runs: dict[str, dict[str, Any]], published: bool) -> "Figure":
     """MPJPE in six bins ordered by how differently the two hands are bent."""
     figure, axes = _axes()
     ticks: dict[int, list[str]] = {}
-    for label, color, curves in _having(runs, "pose_bins"):
+    for label, style, curves in _having(runs, "pose_bins"):
         values = [np.nan if b["MPJPE"] is None else b["MPJPE"] for b in curves["pose_bins"]]
         places = range(1, len(values) + 1)
-        axes.plot(places, values, color=color, label=label, marker="o", linewidth=2)
+        axes.plot(places, values, label=label, marker="o", **style)
         for place, entry in zip(places, curves["pose_bins"], strict=True):
             text = "-" if entry["difference"] is None else f"{entry['difference']:.1f}°"
             ticks.setdefault(place, []).append(text)
@@ -106,8 +112,12 @@ def _draw_published(axes: "Axes", x: ArrayLike, y: ArrayLike, name: str, auc: st
 
 
 def _legend(axes: "Axes", place: str, title: str | None) -> None:
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc=place, title=title, fontsize=8, title_fontsize=8, framealpha=0.9)
+    entries = len(axes.get_legend_handles_labels()[0])
+    if entries:
+        where = (
+            {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if entries > MOST_INSIDE else {"loc": place}
+        )
+        axes.legend(**where, title=title, fontsize=8, title_fontsize=8, framealpha=0.9, handlelength=3)
 
 
 def joint_figure(
