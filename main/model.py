@@ -40,18 +40,20 @@ class LGNet(nn.Module):
         super().__init__()
         if channels % 16:
             raise UserError(f"model.channels={channels}: choose a multiple of 16")
-        if refine_maps > 4:
-            raise UserError(f"model.refine_maps={refine_maps}: a backbone has 4 early maps")
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
         self.backbone = build_backbone(backbone, backbone_weights)
-        inputs, early = self.backbone.channels, self.backbone.early_channels[:refine_maps]
+        inputs, early = self.backbone.channels, self.backbone.early_channels
+        if refine_maps > len(early):
+            raise UserError(f"model.refine_maps={refine_maps}: a backbone has {len(early)} early maps")
         self.joint_stage = JointStage(inputs, channels, SIDE, attention, local_graph, detach_joints, without)
         adapted = self.joint_stage.adapted_channels
         self.mesh_stage = MeshStage(channels, adapted, sjt_blocks, mano, without)
         self.refine_stage = None
         if without != "refine_stage":
-            self.refine_stage = RefineStage(early, channels, adapted, refine_channels, refine_graph, mano)
+            self.refine_stage = RefineStage(
+                early[:refine_maps], channels, adapted, refine_channels, refine_graph, mano
+            )
 
     def forward(self, img: Tensor) -> dict[str, Tensor]:
         """RGB (B,3,256,256) in [0,1] -> predictions (metres, crop pixels):

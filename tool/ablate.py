@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
@@ -200,8 +200,8 @@ def require_new_or_same(runs: list[Run]) -> None:
 
 
 def network_costs(runs: list[Run], gpu: str | None, folder: Path) -> dict[str, list[str]]:
-    """Cells by label: parameters, multiply-adds, time of a forward. Builds every network, which refuses
-    settings it does not take."""
+    """Cells by label: parameters, multiply-adds, time of a forward. Builds every network that is new here,
+    which refuses settings it does not take."""
     device, mano = parse_devices(gpu)[0], load_hands(runs[0].config.paths.smplx_path)
     image = torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE, device=device)
 
@@ -215,9 +215,7 @@ def network_costs(runs: list[Run], gpu: str | None, folder: Path) -> dict[str, l
     for run in runs:
         settings = vars(replace(run.config.model, backbone_weights="none"))
         about = {"model": settings, "device": str(device)}
-        found[run.label] = once(
-            folder / f"cost_{run.label}.json", about, lambda settings=settings: cells(settings)
-        )
+        found[run.label] = once(folder / f"cost_{run.label}.json", about, partial(cells, settings))
     torch.cuda.empty_cache()  # the device is for the runs
     return found
 

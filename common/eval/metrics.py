@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from common.eval.measure import Batch, Prediction, measure
 from common.eval.protocols import LGNET, Protocol
-from common.eval.reduce import Score, summarize
+from common.eval.reduce import Columns, Score, summarize
 from common.hand.mano import ManoLayer
 
 
@@ -30,8 +30,7 @@ class Metrics:
         self.ids: list[str] = []
         self.kinds: list[str] = []  # hand_type of each
         self.rows: list[NDArray[np.float32]] = []  # (B,C), all columns side by side
-        self.sorted: tuple[NDArray[np.str_], NDArray[np.intp]] | None = None  # see `_order`
-        self.reduced: dict[str, NDArray[np.float64]] | None = None  # see `columns`
+        self.kept: tuple[NDArray[np.str_], NDArray[np.str_], Columns] | None = None  # see `_sorted`
 
     def update(self, pred: Prediction, batch: Batch) -> None:
         """Measure one batch (DESIGN's prediction and batch contracts, targets added)."""
@@ -41,7 +40,7 @@ class Metrics:
         self.rows.append(torch.cat([column.float() for column in flat], 1).cpu().numpy())
         self.ids += batch["id"]
         self.kinds += batch["hand_type"]
-        self.sorted = self.reduced = None
+        self.kept = None
 
     def state(self) -> dict[str, Any]:
         """Plain data to send to another process; see `merge`."""
@@ -52,31 +51,28 @@ class Metrics:
         self.shapes = state["shapes"] or self.shapes
         self.ids, self.kinds = self.ids + state["ids"], self.kinds + state["kinds"]
         self.rows = self.rows + state["rows"]
-        self.sorted = self.reduced = None
+        self.kept = None
 
-    def _order(self) -> tuple[NDArray[np.str_], NDArray[np.intp]]:
-        """The ids in their order, each once, and where each first came; kept until more samples come."""
-        if self.sorted is None:
-            self.sorted = np.unique(np.array(self.ids, np.str_), return_index=True)
-        return self.sorted
+    def _sorted(self) -> tuple[NDArray[np.str_], NDArray[np.str_], Columns]:
+        """Ids, hand types and columns in the order of the ids, each once; kept until more samples come."""
+        if self.kept is None:
+            ids, first = np.unique(np.array(self.ids, np.str_), return_index=True)
+            table = np.concatenate(self.rows)[first] if self.rows else None
+            columns, start = {}, 0
+            for name, shape in self.shapes.items():
+                part, start = slice(start, start + math.prod(shape)), start + math.prod(shape)
+                columns[name] = table[:, part].reshape(-1, *shape).astype(np.float64)
+            self.kept = ids, np.array(self.kinds, np.str_)[first], columns
+        return self.kept
 
     def samples(self) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
         """Ids, in their order and each once, and hand types (N,)."""
-        ids, first = self._order()
-        return ids, np.array(self.kinds, np.str_)[first]
+        return self._sorted()[:2]
 
-    def columns(self) -> dict[str, NDArray[np.float64]]:
-        """All samples in the order of `samples`: {column: (N,...)}, NaN where nothing was measured.
-
-        Kept until more samples come; not to be written to.
-        """
-        if self.reduced is None:
-            self.reduced, start = {}, 0
-            table = np.concatenate(self.rows)[self._order()[1]] if self.rows else None
-            for name, shape in self.shapes.items():
-                part, start = slice(start, start + math.prod(shape)), start + math.prod(shape)
-                self.reduced[name] = table[:, part].reshape(-1, *shape).astype(np.float64)
-        return self.reduced
+    def columns(self) -> Columns:
+        """All samples in the order of `samples`: {column: (N,...)}, NaN where nothing was measured. Not to
+        be written to."""
+        return self._sorted()[2]
 
     def summary(self) -> dict[str, dict[str, Score]]:
         """{protocol: {metric: Score}}."""
