@@ -15,7 +15,7 @@ from tqdm import tqdm
 from common.hand.mano import ManoLayer
 from common.nets.losses import Criterion, masked_mean
 from common.targets import add_targets, to_device
-from common.utils.checkpoint import save_atomic, snapshot_path
+from common.utils.checkpoint import save_snapshot, snapshot_path
 from common.utils.dist import rank, world_size
 from common.utils.errors import UserError
 from common.utils.logger import RunLog
@@ -74,7 +74,9 @@ class Trainer:
             means = self.train_epoch(epoch)
             self.epoch = epoch + 1
             if rank() == 0:
-                save_atomic({**self.state_dict(), "last_epoch": epoch, **about}, snapshot_path(folder, epoch))
+                save_snapshot(
+                    {**self.state_dict(), "last_epoch": epoch, **about}, snapshot_path(folder, epoch)
+                )
             seconds = time.perf_counter() - start
             self.log.line({"epoch": epoch, "step": self.step, "seconds": round(seconds, 1), **means})
             losses = " ".join(f"{name} {value:.3f}" for name, value in means.items())

@@ -1,6 +1,6 @@
 """From a map-style data set to batches: order, workers, resuming."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -88,3 +88,20 @@ def _one_thread(worker: int) -> None:
     """A worker is one thread; OpenCV and torch would each start one per core."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+
+
+class RepeatedBatches:
+    """The batches of a loader, drawn once and repeated: for overfitting runs."""
+
+    def __init__(self, loader: Iterable[dict[str, Any]], repeats: int = 64):
+        self.batches, self.repeats = list(loader), repeats
+
+    def __len__(self) -> int:
+        return len(self.batches) * self.repeats
+
+    def set_epoch(self, epoch: int) -> None:
+        """The same batches in every epoch."""
+
+    def __iter__(self):
+        for _ in range(self.repeats):
+            yield from self.batches

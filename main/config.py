@@ -10,6 +10,8 @@ import types
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from common.utils.errors import UserError
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -171,14 +173,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-class SettingError(ValueError):
-    """An unknown preset or key, or a value of the wrong type, in one sentence."""
-
-
 def preset(name: str) -> Config:
     """The named configuration."""
     if name not in PRESETS:
-        raise SettingError(f"unknown preset '{name}'; there are {', '.join(PRESETS)}")
+        raise UserError(f"unknown preset '{name}'; there are {', '.join(PRESETS)}")
     config = Config()
     for key, value in PRESETS[name].items():
         config = _assign(config, *key.split("."), value)
@@ -188,15 +186,15 @@ def preset(name: str) -> Config:
 def override(config: Config, settings: list[str], sections: tuple[str, ...] | None = None) -> Config:
     """Apply `key=value` settings; a bare key works wherever its name is unique.
 
-    `sections` limits what may change (test.py refuses model keys). Raises SettingError.
+    `sections` limits what may change (test.py refuses model keys). Raises UserError.
     """
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
-            raise SettingError(f"--set {setting}: write it as key=value")
+            raise UserError(f"--set {setting}: write it as key=value")
         section, name = _find(key.strip())
         if sections is not None and section not in sections:
-            raise SettingError(
+            raise UserError(
                 f"--set {key}: a snapshot knows its own '{section}' settings; here only "
                 f"{', '.join(sections)} keys may change"
             )
@@ -228,29 +226,29 @@ def _find(key: str) -> tuple[str, str]:
     if len(matches) == 1:
         return matches[0]
     if matches:
-        raise SettingError(f"'{key}' is ambiguous: say {' or '.join(f'{s}.{n}' for s, n in matches)}")
+        raise UserError(f"'{key}' is ambiguous: say {' or '.join(f'{s}.{n}' for s, n in matches)}")
     close = difflib.get_close_matches(key, [*names, *(name for _, name in names.values())])
     hint = f"; did you mean {' or '.join(close)}?" if close else "; main/config.py lists them all"
-    raise SettingError(f"unknown setting '{key}'{hint}")
+    raise UserError(f"unknown setting '{key}'{hint}")
 
 
 def _parse(key: str, kind: Any, text: str) -> Any:
     if get_origin(kind) is Literal:
         if text not in get_args(kind):
-            raise SettingError(f"{key} is one of {', '.join(get_args(kind))}, not '{text}'")
+            raise UserError(f"{key} is one of {', '.join(get_args(kind))}, not '{text}'")
         return text
     if get_origin(kind) in (Union, types.UnionType):  # something or none
         kind = next(k for k in get_args(kind) if k is not type(None))
         return None if text.lower() in ("none", "") else _parse(key, kind, text)
     if kind is bool:
         if text.lower() not in ("true", "false"):
-            raise SettingError(f"{key} is true or false, not '{text}'")
+            raise UserError(f"{key} is true or false, not '{text}'")
         return text.lower() == "true"
     try:
         value = kind(text)
     except ValueError:
-        raise SettingError(f"{key} takes {kind.__name__} values, not '{text}'") from None
+        raise UserError(f"{key} takes {kind.__name__} values, not '{text}'") from None
     lowest = 1 if kind is int and key not in MAY_BE_ZERO else 0
     if kind in (int, float) and not lowest <= value < float("inf"):
-        raise SettingError(f"{key} is {lowest} or more, not '{text}'")
+        raise UserError(f"{key} is {lowest} or more, not '{text}'")
     return value

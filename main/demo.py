@@ -14,7 +14,7 @@ from common.utils.dist import parse_devices
 from common.utils.errors import UserError, run_script
 from common.utils.image import read_image
 from main import cli
-from main.config import Config, SettingError, override
+from main.config import Config, override
 from main.export import export
 from main.predictor import Predictor, load_predictor
 
@@ -54,7 +54,7 @@ def choose_checkpoint(args: argparse.Namespace, config: Config) -> Path:
 
 
 def announce(predictor: Predictor, source: Path, example: bool) -> None:
-    print(f"hand model: {predictor.hands.name}")
+    print(f"hand model: {predictor.mano.name}")
     print(f"weights: {predictor.weights}")
     print(f"device: {predictor.device}")
     print(f"picture: {source}{' (synthetic example)' if example else ''}")
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
     hands = predictor(picture, args.bbox, args.attention)
     print(f"time: {1000 * (time.perf_counter() - start):.0f} ms for the network")
     output = args.output or cli.ROOT / config.paths.output_dir / "demo"
-    faces, synthetic = predictor.hands.faces, args.input is None
+    faces, synthetic = predictor.mano.faces, args.input is None
     paths = export(hands, picture, faces, output, source.stem, str(source), synthetic)
     for name, found, probability in zip(HANDS, hands.found, hands.present, strict=True):
         print(f"{name} hand: {'found' if found else 'not found'} ({probability:.2f})")
@@ -81,4 +81,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, SettingError)
+    run_script(main)

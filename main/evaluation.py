@@ -10,21 +10,21 @@ import torch.distributed as dist
 from torch import Tensor
 
 from common.base import evaluate
-from common.eval import plots
-from common.eval.figures import gallery_row
 from common.eval.measure import about_wrists
 from common.eval.metrics import Metrics
 from common.eval.predictions import Predictions, read_predictions
 from common.eval.protocols import LGNET, Protocol
-from common.eval.report import page, table
 from common.eval.results import per_sample, results, typical
 from common.hand.joints import BONES
 from common.hand.mano import ManoLayer
+from common.show import plots
+from common.show.figures import gallery_row
+from common.show.report import page, table
 from common.targets import add_targets, to_device
 from common.utils.checkpoint import git_commit
 from common.utils.dist import rank, world_size
-from common.utils.mesh_io import picture_bytes, require_writable, write_bytes, write_json
-from main import cli
+from common.utils.files import picture_bytes, require_writable, write_bytes, write_json
+from main import build, cli
 from main.config import Config
 
 Predict = Callable[[dict[str, Any]], dict[str, Tensor]]
@@ -55,7 +55,7 @@ def run(
     if rank() == 0:
         about |= {
             "hand_model": mano.name,
-            "synthetic": cli.is_synthetic(config),
+            "synthetic": build.is_synthetic(config),
             "config": config.to_dict(),
             "commit": git_commit(cli.ROOT),
             "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),

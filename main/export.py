@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common.eval.figures import attention_panels, prediction_overlay
 from common.hand.joints import HANDS, JOINT_NAMES, LEFT, MANO_JOINT_NAMES, RIGHT
+from common.show.figures import attention_panels, prediction_overlay
+from common.show.vis import Picture, caption
+from common.utils.files import write_json, write_obj, write_picture
 from common.utils.geometry import IMAGE_SIZE
 from common.utils.image import warp
-from common.utils.mesh_io import write_json, write_obj, write_picture
-from common.utils.vis import Picture, caption
 from main.predictor import TwoHands
 
 UNITS = {

@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from common.hand.joints import LEFT
-from common.hand.mano import ManoLayer, load_hands
-from common.nets.attention import predict_with_attention
+from common.hand.mano import ManoLayer, load_mano
+from common.nets.attention_maps import predict_with_attention
 from common.utils.checkpoint import load_snapshot
 from common.utils.errors import UserError
 from common.utils.geometry import IMAGE_SIZE
@@ -76,10 +76,10 @@ class Predictor:
     """A network in eval mode with its hands, on one device; calls leave no state behind."""
 
     def __init__(
-        self, model: nn.Module, hands: ManoLayer, device: torch.device | str, weights: str = "unnamed"
+        self, model: nn.Module, mano: ManoLayer, device: torch.device | str, weights: str = "unnamed"
     ):
         self.model = model.to(device).eval()
-        self.hands = hands.to(device)
+        self.mano = mano.to(device)
         self.device = torch.device(device)
         self.weights = weights
 
@@ -118,14 +118,14 @@ class Predictor:
             joints_img=_to_original(affine, pixels),
             joints=first(pred["joints"]) + place,
             verts=first(pred["verts"]) + place,
-            pose=first(self.hands.pose(pred["rotmat"])),
+            pose=first(self.mano.pose(pred["rotmat"])),
             shape=first(pred["shape"]),
             cam=first(pred["cam"]),
             rel_trans=rel_trans,
             affine=affine,
             box=box,
             image_size=(picture.shape[1], picture.shape[0]),
-            hand_model=self.hands.name,
+            hand_model=self.mano.name,
             weights=self.weights,
             attention=None if maps is None else {unit: first(value) for unit, value in maps.items()},
         )
@@ -166,9 +166,9 @@ def load_predictor(
     Raises UserError on a snapshot or hand model that cannot be read.
     """
     snapshot = load_snapshot(Path(checkpoint))
-    hands = load_hands(smplx_path)
-    model = model_from_snapshot(snapshot, hands)
-    return Predictor(model, hands, device, describe_weights(Path(checkpoint), snapshot))
+    mano = load_mano(smplx_path)
+    model = model_from_snapshot(snapshot, mano)
+    return Predictor(model, mano, device, describe_weights(Path(checkpoint), snapshot))
 
 
 def describe_weights(path: Path, snapshot: dict[str, Any]) -> str:

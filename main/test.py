@@ -8,12 +8,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
 from common.eval.protocols import Protocol, parse_protocols
-from common.hand.mano import load_hands
+from common.hand.mano import load_mano
 from common.utils.checkpoint import load_snapshot, snapshot_epochs, snapshot_path
 from common.utils.dist import launch, parse_devices, rank, world_size
 from common.utils.errors import UserError, run_script
-from main import cli, evaluation
-from main.config import Config, SettingError, override
+from main import build, cli, evaluation
+from main.config import Config, override
 from main.model import model_from_snapshot
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     args = options.parse_args()
     devices, protocols = parse_devices(args.gpu), parse_protocols(args.protocol)
     experiment = args.exp or (args.checkpoint.stem if args.checkpoint else "lgnet")
-    base = override(Config(), args.settings, cli.TEST_SECTIONS)  # also says where output/ is
+    base = override(Config(), args.settings, build.TEST_SECTIONS)  # also says where output/ is
     folder = cli.run_folder(base, experiment)
     checkpoint = args.checkpoint or existing_snapshot(folder / "model_dump", args.test_epoch)
     launch(test, devices, args.settings, checkpoint, folder / "result", protocols, args.save_predictions)
@@ -57,16 +57,16 @@ def test(
     """One process of an evaluation; the first prints the table, writes the results, names them last."""
     say = print if rank() == 0 else (lambda *_: None)
     snapshot = load_snapshot(checkpoint)
-    config = cli.test_config(snapshot, settings)
-    data = cli.describe_test_data(config)
-    mano = load_hands(config.paths.smplx_path).to(device)
+    config = build.test_config(snapshot, settings)
+    data = build.describe_test_data(config)
+    mano = load_mano(config.paths.smplx_path).to(device)
     epoch = snapshot.get("last_epoch")
     say(f"data: {data}; hand model: {mano.name}")
     say(f"snapshot: {checkpoint}, epoch {epoch}, on {world_size()} x {device.type}")
     model = model_from_snapshot(snapshot, mano).to(device)
     evaluation.run(
         lambda batch: model(batch["img"]),
-        cli.test_data(config, mano, say),
+        build.test_data(config, mano, say),
         mano,
         device,
         protocols,
@@ -83,4 +83,4 @@ def test(
 
 
 if __name__ == "__main__":
-    run_script(main, SettingError)
+    run_script(main)

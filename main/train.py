@@ -9,18 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from common.base import Trainer
-from common.eval.figures import attention_panels, comparison
-from common.hand.mano import ManoLayer, load_hands
-from common.nets.attention import attention_sources, predict_with_attention
+from common.hand.mano import ManoLayer, load_mano
+from common.nets.attention_maps import attention_sources, predict_with_attention
 from common.nets.losses import Criterion
+from common.show.figures import attention_panels, comparison
+from common.show.vis import Picture, stack, to_picture
 from common.utils.checkpoint import git_commit, load_snapshot, snapshot_epochs, snapshot_path
 from common.utils.dist import launch, parse_devices, rank
 from common.utils.errors import UserError, run_script
+from common.utils.files import write_json
 from common.utils.logger import RunLog
-from common.utils.mesh_io import write_json
-from common.utils.vis import Picture, stack, to_picture
-from main import cli
-from main.config import PRESETS, Config, SettingError, override, preset
+from main import build, cli
+from main.config import PRESETS, Config, override, preset
 from main.model import build_model
 
 # What may differ between a run and its continuation.
@@ -55,9 +55,9 @@ def train(device: torch.device, config: Config, folder: Path, last_epoch: int | 
     if last_epoch is not None:
         snapshot = load_snapshot(snapshot_path(folder / "model_dump", last_epoch))
         require_same_settings(config.to_dict(), snapshot["config"])
-    mano = load_hands(config.paths.smplx_path).to(device)
+    mano = load_mano(config.paths.smplx_path).to(device)
     log = RunLog(folder, quiet=rank() > 0)
-    log.say(f"data: {cli.describe_data(config)}; hand model: {mano.name}")
+    log.say(f"data: {build.describe_data(config)}; hand model: {mano.name}")
     trainer = build_trainer(config, mano, device, log)
     about = {"config": config.to_dict(), "commit": git_commit(cli.ROOT), "hand_model": mano.name}
     if rank() == 0:
@@ -72,7 +72,7 @@ def train(device: torch.device, config: Config, folder: Path, last_epoch: int | 
 
 def build_trainer(config: Config, mano: ManoLayer, device: torch.device, log: RunLog) -> Trainer:
     """The network, its losses and its data, ready for this process's share of the first epoch."""
-    loader = cli.training_data(config, mano, log.say)
+    loader = build.training_data(config, mano, log.say)
     torch.manual_seed(config.train.seed)  # initial weights; data sets draw from seeds of their own
     model = build_model(mano=mano, **vars(config.model))
     log.say(
@@ -121,4 +121,4 @@ def require_same_settings(now: dict, then: dict) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, SettingError)
+    run_script(main)

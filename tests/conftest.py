@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from common.hand.mano import ManoLayer, load_hands
+from common.hand.mano import ManoLayer, load_mano
 from main import train
 from tests.scripts import TINY, Run, output_in, run, settings
 from tool.make_synthetic import make_synthetic
@@ -16,7 +16,7 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="session")
 def hands() -> ManoLayer:
     """Both stand-in hands."""
-    return load_hands()
+    return load_mano()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ from types import ModuleType
 import pytest
 
 from common.utils.errors import run_script
-from main.config import SettingError
 
 
 def settings(**values: object) -> list[str]:
@@ -36,7 +35,7 @@ def run(script: ModuleType, *arguments: object) -> int | str | None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [script.__name__, *map(str, arguments)])
         try:
-            run_script(script.main, SettingError)
+            run_script(script.main)
         except SystemExit as stop:
             return stop.code
     return 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from common.utils.errors import UserError
-from common.utils.mesh_io import write_json
+from common.utils.files import write_json
 from tests.scripts import output_in, run, settings
 from tool import ablate
 from tool.ablate import Run

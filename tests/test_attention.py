@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from common.eval.figures import attention_panels
-from common.hand.mano import load_hands
-from common.nets.attention import attended, attention_sources, cells, predict_with_attention
+from common.hand.mano import load_mano
+from common.nets.attention_maps import attended, attention_sources, cells, predict_with_attention
 from common.nets.layers import PlainAttention, PreNormAttention
+from common.show.figures import attention_panels
 from common.targets import add_targets
 from common.utils.errors import UserError
 from common.utils.image import read_image
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def mano():
-    return load_hands()
+    return load_mano()
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_heat_lies_on_its_cell_in_its_colour():
 
 def test_the_demo_draws_it_over_the_crop_only_when_asked(shipped, tmp_path):
     picture = read_image(ROOT / "main" / "example.png")
-    faces = shipped.hands.faces
+    faces = shipped.mano.faces
     result = shipped(picture, (20, 20, 200, 200), attention=True)
     assert result.attention["local"].shape == (2, 8, 8) and result.attention["global"].shape == (8, 8)
     paths = export(result, picture, faces, tmp_path, "x", "x.png")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from common.hand.mano_file import FILE_NAMES
-from common.utils.checkpoint import half_precision, load_snapshot, save_atomic, snapshot_path
+from common.utils.checkpoint import half_precision, load_snapshot, save_snapshot, snapshot_path
 from main import demo, test, train
 from tests.scripts import TINY, output_in, run, settings
 from tool import evaluate
@@ -49,7 +49,7 @@ def weights(tmp_path_factory, trained):
     """The tiny run's network as demo weights are shipped: half precision, no optimizer."""
     snapshot = load_snapshot(snapshot_path(trained.folder / "model_dump", 1))
     path = tmp_path_factory.mktemp("weights") / "tiny.pth"
-    save_atomic({"network": half_precision(snapshot["network"]), "config": snapshot["config"]}, path)
+    save_snapshot({"network": half_precision(snapshot["network"]), "config": snapshot["config"]}, path)
     return path
 
 
@@ -152,7 +152,7 @@ def test_a_snapshot_of_other_settings(refused, trained, tmp_path):
     refused("train.seed=0, now it is 1", train, *command, *settings(train__seed=1))
     snapshot = load_snapshot(snapshot_path(trained.folder / "model_dump", 1))
     snapshot["config"]["model"]["refine_channels"] = 16
-    save_atomic(snapshot, tmp_path / "mixed.pth")
+    save_snapshot(snapshot, tmp_path / "mixed.pth")
     for script in (test, demo):
         refused("does not fit the network it names", script, "--checkpoint", tmp_path / "mixed.pth")
 

@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 
-from common.utils.checkpoint import half_precision, load_snapshot, save_atomic, snapshot_epochs
+from common.utils.checkpoint import half_precision, load_snapshot, save_snapshot, snapshot_epochs
 from common.utils.errors import UserError
 
 GOOD = {"network": {"w": torch.arange(3.0)}, "config": {"model": {"name": "lgnet"}}}
@@ -23,7 +23,7 @@ class Hostile:
 
 def test_round_trip_and_listing(tmp_path):
     for epoch in (10, 2):
-        save_atomic(GOOD, tmp_path / f"snapshot_{epoch}.pth")
+        save_snapshot(GOOD, tmp_path / f"snapshot_{epoch}.pth")
     (tmp_path / "snapshot_3.pth.partial").write_bytes(b"half")
     assert snapshot_epochs(tmp_path) == [2, 10]
     torch.testing.assert_close(load_snapshot(tmp_path / "snapshot_2.pth")["network"], GOOD["network"])
@@ -31,7 +31,7 @@ def test_round_trip_and_listing(tmp_path):
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "snapshot_0.pth"
-    save_atomic(GOOD, path)
+    save_snapshot(GOOD, path)
     before = path.read_bytes()
 
     def full_disk(value, file):
@@ -40,7 +40,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch, "save", full_disk)
     with pytest.raises(UserError, match="No space left"):
-        save_atomic(GOOD, path)
+        save_snapshot(GOOD, path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
@@ -55,7 +55,7 @@ def test_hostile_snapshot_runs_nothing(tmp_path, save):
 
 def test_damaged_missing_and_foreign_files(tmp_path):
     whole = tmp_path / "whole.pth"
-    save_atomic(GOOD, whole)
+    save_snapshot(GOOD, whole)
     cut = tmp_path / "cut.pth"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     foreign = tmp_path / "foreign.pth"

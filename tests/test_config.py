@@ -2,7 +2,8 @@
 
 import pytest
 
-from main.config import PRESETS, Config, SettingError, from_dict, override, preset
+from common.utils.errors import UserError
+from main.config import PRESETS, Config, from_dict, override, preset
 
 
 def test_bare_and_full_names():
@@ -23,12 +24,12 @@ def test_bare_and_full_names():
     ],
 )
 def test_mistakes_are_named(setting, words):
-    with pytest.raises(SettingError, match=words):
+    with pytest.raises(UserError, match=words):
         override(Config(), [setting])
 
 
 def test_sections_can_be_closed():
-    with pytest.raises(SettingError, match="snapshot knows its own"):
+    with pytest.raises(UserError, match="snapshot knows its own"):
         override(Config(), ["channels=3"], sections=("data", "test"))
 
 
@@ -39,7 +40,7 @@ def test_presets_differ_from_the_default_only_where_they_say():
             for section, entries in preset(name).to_dict().items()
             for (key, a), b in zip(entries.items(), Config().to_dict()[section].values(), strict=True)
         )
-    with pytest.raises(SettingError, match="lgnet_small"):
+    with pytest.raises(UserError, match="lgnet_small"):
         preset("lgnet_tiny")
 
 

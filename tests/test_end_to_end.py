@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from common.base import Trainer
-from common.hand.mano import load_hands
+from common.hand.mano import load_mano
 from common.utils.checkpoint import load_snapshot, snapshot_path
 from common.utils.dist import launch, rank, world_size
 from common.utils.errors import run_script
-from main import cli, demo, test, train
+from main import build, cli, demo, test, train
 from main.config import Config, override
 from tests.scripts import TINY, output_in, run, settings
 from tool import evaluate
@@ -112,7 +112,7 @@ def test_a_full_disk_leaves_the_last_good_snapshot(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(torch, "save", full)
     assert run(train, *TINY, *output_in(tmp_path), "--exp", "full") == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("error: could not write") and "No space left" in error
+    assert error.startswith("error: cannot write") and "No space left" in error
     assert [path.name for path in (tmp_path / "full" / "model_dump").iterdir()] == ["snapshot_0.pth"]
     assert load_snapshot(tmp_path / "full" / "model_dump" / "snapshot_0.pth")["last_epoch"] == 0
     shutil.rmtree(tmp_path / "full")
@@ -160,15 +160,15 @@ def test_two_processes_and_a_file_measure_what_one_process_does(trained, tmp_pat
 @pytest.mark.parametrize("world", [1, 2, 4])
 def test_shares_of_the_synthetic_test_set(hands, monkeypatch, world):
     config = override(Config(), ["synthetic_test=5", "test.batch_size=2"])
-    monkeypatch.setattr(cli, "world_size", lambda: world)
+    monkeypatch.setattr(build, "world_size", lambda: world)
     ids = []
     for process in range(world):
-        monkeypatch.setattr(cli, "rank", lambda process=process: process)
-        share = cli.test_data(config, hands, print)
+        monkeypatch.setattr(build, "rank", lambda process=process: process)
+        share = build.test_data(config, hands, print)
         batches = [batch["id"] for batch in share]
         assert len(batches) == len(share)
         ids += sum(batches, [])
-    assert sorted(ids) == [f"synthetic/{cli.TEST_SEED}/{i:06d}" for i in range(5)]
+    assert sorted(ids) == [f"synthetic/{build.TEST_SEED}/{i:06d}" for i in range(5)]
 
 
 @SYNTHETIC
@@ -226,7 +226,7 @@ def linear_steps(device: torch.device, folder: Path) -> None:
     torch.manual_seed(rank())  # the first process's weights must win
     recipe = {"epochs": 1, "lr": 0.1, "weight_decay": 0.1, "warmup": 0.1, "grad_clip": 1.0, "amp": "off"}
     quiet = {"log": None, "draw": None, "log_every": 1, "picture_every": 1}
-    trainer = Trainer(Linear(), Distance(), load_hands(), [None] * 3, device, **recipe, **quiet)
+    trainer = Trainer(Linear(), Distance(), load_mano(), [None] * 3, device, **recipe, **quiet)
     random, share = torch.Generator().manual_seed(1), slice(rank(), None, world_size())
     for _ in range(3):
         img, verts = (torch.rand(4, *size, generator=random) for size in ((3, 8, 8), (2, 778, 3)))

@@ -5,8 +5,8 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from common.hand.mano import load_hands
-from common.nets.joint_stage import grid_to_joints, joints_to_grid
+from common.hand.mano import load_mano
+from common.nets.heatmap import grid_to_joints, joints_to_grid
 from common.nets.losses import (
     Criterion,
     corner_edges,
@@ -25,7 +25,7 @@ FACE = torch.tensor([[[0, 1, 2]], [[0, 1, 2]]])
 
 @pytest.fixture(scope="module")
 def mano():
-    return load_hands()
+    return load_mano()
 
 
 def trilinear(joints_img):

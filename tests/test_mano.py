@@ -9,11 +9,11 @@ import smplx
 import torch
 
 from common.hand.joints import LEFT, RIGHT
-from common.hand.mano import load_hands
+from common.hand.mano import load_mano
 from common.hand.mano_file import read_hands, read_mano_pickle, read_standin
 from common.utils.errors import UserError
 from common.utils.geometry import geodesic_angle
-from tool.hand_export import write_mano
+from tool.stand_in.export import write_mano
 
 SPIN = torch.tensor([1.0, -1, -1])
 FLIP = torch.tensor([-1.0, 1, 1])
@@ -43,7 +43,7 @@ def smplx_hand(folder, side: int):
 @pytest.mark.parametrize("side", [RIGHT, LEFT])
 def test_layer_equals_smplx(mano_folder, side, capsys):
     pose, shape = random_parameters()
-    layer = load_hands(mano_folder)
+    layer = load_mano(mano_folder)
     verts, joints = layer(pose, shape)
     theirs = smplx_hand(mano_folder, side)(
         betas=shape[:, side], global_orient=pose[:, side, 0], hand_pose=pose[:, side, 1:].flatten(1)
@@ -60,7 +60,7 @@ def test_rotations_and_pose_are_inverse(hands):
 
 
 def test_left_hand_is_the_mirrored_right_hand(mano_folder):
-    layer = load_hands(mano_folder)
+    layer = load_mano(mano_folder)
     pose, shape = random_parameters()
     verts, joints = layer(pose, shape)
     mirrored_verts, mirrored_joints = layer((pose * SPIN).flip(1), shape.flip(1))

@@ -5,7 +5,7 @@ import torch
 import torchvision
 from torch import nn
 
-from common.hand.mano import load_hands
+from common.hand.mano import load_mano
 from common.nets.lgblock import LGFA
 from main.config import override, preset
 from main.model import build_model
@@ -64,7 +64,7 @@ def test_multiply_adds_of_resnet50(size, giga):
 
 @pytest.fixture(scope="module")
 def mano():
-    return load_hands()
+    return load_mano()
 
 
 @pytest.mark.parametrize("name", ["lgnet", "eanet"])

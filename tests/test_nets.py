@@ -8,10 +8,11 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from common.hand.mano import load_hands
+from common.hand.mano import load_mano
 from common.nets.backbone import build_backbone
-from common.nets.joint_stage import grid_to_joints, normalise_joints, sample_at, soft_argmax
-from common.nets.layers import ChebConv, GINConv, GraphStack, PlainAttention, grid_graph, mesh_graph
+from common.nets.graph import ChebConv, GINConv, GraphStack, grid_graph, mesh_graph
+from common.nets.heatmap import grid_to_joints, normalise_joints, sample_at, soft_argmax
+from common.nets.layers import PlainAttention
 from common.nets.lgblock import LGFA, LGBlock
 from common.nets.losses import Criterion
 from common.targets import add_targets
@@ -22,7 +23,7 @@ from main.model import build_model
 
 @pytest.fixture(scope="module")
 def mano():
-    return load_hands()
+    return load_mano()
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from common.eval.figures import gallery_row
-from common.eval.plots import joint_figure, pck_figure, pose_figure, save_figure
 from common.hand.joints import BONES, JOINT_NAMES
+from common.show.figures import gallery_row
+from common.show.plots import joint_figure, pck_figure, pose_figure, save_figure
 from tests.found import curves
 from tests.two_hands import make_batch, perfect
 
@@ -73,7 +73,7 @@ def test_saving_is_deterministic(tmp_path):
 
 
 def test_importing_does_not_load_matplotlib():
-    code = "import sys, common.eval.plots; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, common.show.plots; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from common.hand.mano import load_hands
+from common.hand.mano import load_mano
 from common.utils.errors import UserError
 from common.utils.image import read_image
 from main.export import export, overlay
@@ -33,7 +33,7 @@ class Fixed(nn.Module):
 
 @pytest.fixture(scope="module")
 def hands():
-    return load_hands()
+    return load_mano()
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_unusual_pictures_work(predictor, tmp_path, pixels):
     picture = read_image(tmp_path / "x.png")
     assert picture.shape == (60, 80, 3) and picture.dtype == np.uint8
     assert np.abs(picture.astype(int) - 100).max() <= 1
-    assert overlay(predictor(picture), picture, predictor.hands.faces).shape[0] > 60
+    assert overlay(predictor(picture), picture, predictor.mano.faces).shape[0] > 60
 
 
 def test_a_picture_of_one_pixel_is_refused(predictor):

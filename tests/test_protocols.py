@@ -8,7 +8,7 @@ from common.eval.metrics import Metrics
 from common.eval.protocols import EANET_UPSTREAM, ON_REQUEST, PROTOCOLS, parse_protocols
 from common.eval.reduce import curves
 from common.hand.joints import TIP_VERTICES
-from common.hand.mano import joint_regressor, load_hands
+from common.hand.mano import joint_regressor, load_mano
 from common.utils.errors import UserError
 from tests import protocol_oracle as oracle
 
@@ -88,7 +88,7 @@ def test_random_predictions(hands, seed):
 
 def toy_hands(regressor):
     """A hand layer whose joints are what the given rows say."""
-    hands = load_hands()
+    hands = load_mano()
     for tips in TIP_VERTICES:
         rows = np.stack([joint_regressor(side, tips) for side in regressor])
         setattr(hands, f"regressor_{tips}", torch.as_tensor(rows, dtype=torch.float32))

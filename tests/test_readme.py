@@ -7,17 +7,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-ANCHORS = re.findall(r"\[`([^`]+)`\]\(([\w/.]+)#L(\d+)\)", TEXT)
+BOXES = re.findall(r"\[`(\w+)`\]\(([\w/]+\.py)\)", TEXT)
 
 
-@pytest.mark.parametrize(("name", "path", "line"), ANCHORS)
-def test_anchors_point_at_their_classes(name, path, line):
-    shown = (ROOT / path).read_text(encoding="utf-8").splitlines()[int(line) - 1]
-    assert re.match(rf"(class|def) {'Loss' if '/' in name else name}\b", shown), f"{path}:{line} is {shown!r}"
+@pytest.mark.parametrize(("name", "path"), BOXES)
+def test_named_classes_stand_in_their_files(name, path):
+    assert re.search(rf"^(class|def) {name}\b", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
 
 
-def test_there_are_anchors():
-    assert len(ANCHORS) > 8
+def test_boxes_are_named():
+    assert len(BOXES) > 8
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(([\w/.]+)\)", TEXT))))

@@ -6,7 +6,7 @@ import torch
 import trimesh
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
-from common.hand.mano import load_hands
+from common.hand.mano import load_mano
 from common.utils.geometry import axis_angle_to_matrix, project
 from common.utils.render import (
     interpolate,
@@ -43,7 +43,7 @@ def bumpy_spheres(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def two_hands(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Both hands in random poses, about the size of the picture, touching or overlapping."""
-    hands = load_hands()
+    hands = load_mano()
     generator = torch.Generator().manual_seed(seed)
     pose = 0.4 * torch.randn(1, 2, 16, 3, generator=generator)
     pose[:, :, 0] = 2 * torch.randn(1, 2, 3, generator=generator)

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from common.eval.report import page, split_key, table
+from common.show.report import page, split_key, table
 from tests.found import make_found
 from tests.scripts import run
 from tool import check_report

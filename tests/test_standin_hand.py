@@ -7,11 +7,11 @@ from scipy.spatial.transform import Rotation
 
 from common.hand.joints import FINGERS as HAND_FINGERS
 from common.hand.joints import MANO_PARENTS, TIP_VERTICES
-from common.hand.mano import load_hands
+from common.hand.mano import load_mano
 from common.hand.mano_file import STANDIN_FILE
-from tool.hand_pose import FINGERS, finger_pose
-from tool.hand_rig import SHAPE_RMS_MM
-from tool.make_hand import TOLERANCE_M, build, write_mano
+from tool.stand_in.make_hand import TOLERANCE_M, build, write_mano
+from tool.stand_in.pose import FINGERS, finger_pose
+from tool.stand_in.rig import SHAPE_RMS_MM
 
 BONES_MM = {"index": (91, 33, 22), "middle": (95, 32, 23), "pinky": (82, 21, 19),
             "ring": (86, 29, 25), "thumb": (39, 31, 27)}  # fmt: skip
@@ -25,7 +25,7 @@ def hand():
 
 @pytest.fixture(scope="module")
 def layer():
-    return load_hands(None)
+    return load_mano(None)
 
 
 def _edges(faces):
@@ -196,7 +196,7 @@ def test_flexion_is_positive_about_z(hand, layer):
 def test_written_files_read_back_and_mirror(tmp_path, layer):
     for chumpy in (False, True):
         write_mano(tmp_path, chumpy)
-        read = load_hands(tmp_path)
+        read = load_mano(tmp_path)
         for key in ("template", "faces", "weights", "shape_dirs", "pose_dirs", "mean"):
             assert torch.equal(getattr(read, key), getattr(layer, key)), key
     pose, shape = 0.3 * torch.randn(1, 2, 16, 3), torch.randn(1, 2, 10)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from common.hand.joints import LEFT, RIGHT
-from common.hand.mano import load_hands
+from common.hand.mano import load_mano
 from common.utils.geometry import project
 from data.Synthetic import SyntheticStream
 from data.Synthetic.draws import Draws
@@ -44,7 +44,7 @@ LISTS = ("hand_type", "human_annotated", "id")
 
 @pytest.fixture(scope="module")
 def layer():
-    return load_hands()
+    return load_mano()
 
 
 @pytest.fixture(scope="module")

@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from common.eval.figures import comparison, prediction_overlay
 from common.hand.joints import BONES
-from common.hand.mano import load_hands
-from common.utils import vis
+from common.hand.mano import load_mano
+from common.show import vis
+from common.show.figures import comparison, prediction_overlay
 from common.utils.errors import UserError
+from common.utils.files import write_json, write_obj, write_picture
 from common.utils.image import read_image
-from common.utils.mesh_io import write_json, write_obj, write_picture
 from tests.obj_file import read_obj
 from tests.two_hands import make_batch, perfect
 
 
 @pytest.fixture(scope="module")
 def hands():
-    return load_hands()
+    return load_mano()
 
 
 def square(left, top, side, depth):

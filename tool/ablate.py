@@ -27,19 +27,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from common.eval import plots
 from common.eval.protocols import LGNET
-from common.eval.report import Found, markdown, number
-from common.hand.mano import load_hands
+from common.hand.mano import load_mano
+from common.show import plots
+from common.show.report import Found, markdown, number
 from common.targets import add_targets, to_device
 from common.utils.checkpoint import snapshot_epochs, snapshot_path
 from common.utils.dist import parse_devices
 from common.utils.errors import UserError, run_script
+from common.utils.files import write_bytes, write_json
 from common.utils.geometry import IMAGE_SIZE
 from common.utils.logger import RunLog
-from common.utils.mesh_io import write_bytes, write_json
-from main import cli
-from main.config import Config, SettingError, override, preset
+from main import build, cli
+from main.config import Config, override, preset
 from main.model import build_model
 from main.train import build_trainer
 from tool.model_summary import forward_ms, multiply_adds, parameters
@@ -129,7 +129,7 @@ def parse_runs(texts: list[str], common: list[str], lr_given: bool) -> list[Run]
         key = setting.partition("=")[0].strip().rpartition(".")[2]
         if key in decided:
             raise UserError(f"{setting}: {decided[key]} decides it, leave it out")
-    if cli.uses_real_data(runs[0].config):
+    if build.uses_real_data(runs[0].config):
         raise UserError("ablate.py trains on the synthetic stream: leave interhand_anno_dir unset")
     for index, run in enumerate(runs):
         for other in runs[:index]:
@@ -202,7 +202,7 @@ def require_new_or_same(runs: list[Run]) -> None:
 def network_costs(runs: list[Run], gpu: str | None, folder: Path) -> dict[str, list[str]]:
     """Cells by label: parameters, multiply-adds, time of a forward. Builds every network that is new here,
     which refuses settings it does not take."""
-    device, mano = parse_devices(gpu)[0], load_hands(runs[0].config.paths.smplx_path)
+    device, mano = parse_devices(gpu)[0], load_mano(runs[0].config.paths.smplx_path)
     image = torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE, device=device)
 
     def cells(settings: dict[str, Any]) -> list[str]:
@@ -246,7 +246,7 @@ def probe(config: Config, gpu: str | None) -> float:
     device, samples = parse_devices(gpu)[0], PROBE_STEPS * config.train.batch_size
     model = replace(config.model, backbone_weights="none")
     config = replace(config, data=replace(config.data, synthetic_train=samples), model=model)
-    mano = load_hands(config.paths.smplx_path).to(device)
+    mano = load_mano(config.paths.smplx_path).to(device)
     trainer = build_trainer(config, mano, device, RunLog(Path(), quiet=True))
     ends = []
     for batch in trainer.loader:
@@ -331,7 +331,7 @@ def describe(config: Config, args: argparse.Namespace) -> list[str]:
     told = [text for text in args.settings if "output_dir" not in text]
     return [
         f"- data: synthetic two-hand pictures, {config.data.synthetic_test} fixed ones to test on; hand "
-        f"model: {load_hands(config.paths.smplx_path).name}",
+        f"model: {load_mano(config.paths.smplx_path).name}",
         f"- budget: {args.budget} {unit} a run, batch {config.train.batch_size}",
         f"- machine: {device}, {os.cpu_count()} cores, {args.jobs} run(s) side by side",
         "- runs: " + ", ".join(f"`{text}`" for text in args.runs),
@@ -443,4 +443,4 @@ def draw(results: dict[str, list[Found]], folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, SettingError)
+    run_script(main)

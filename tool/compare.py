@@ -12,11 +12,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common.eval.plots import pck_figure, pose_figure, save_figure
 from common.eval.protocols import LGNET
-from common.eval.report import Found, Rows, markdown, number
+from common.show.plots import pck_figure, pose_figure, save_figure
+from common.show.report import Found, Rows, markdown, number
 from common.utils.errors import UserError, run_script
-from common.utils.mesh_io import write_bytes
+from common.utils.files import write_bytes
 
 OUTPUT = Path(__file__).resolve().parents[1] / "output" / "compare"
 MAPS, FACTS = ("protocols", "counts", "units", "choices", "curves"), ("data", "synthetic", "hand_model")

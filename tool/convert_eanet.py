@@ -14,9 +14,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from torch import Tensor
 
-from common.hand.mano import load_hands
+from common.hand.mano import load_mano
 from common.nets.mesh_stage import POOLED_SCALE, TOKEN_SCALE
-from common.utils.checkpoint import load_tensors, save_atomic
+from common.utils.checkpoint import load_tensors, save_snapshot
 from common.utils.errors import UserError, run_script
 from main.config import preset
 from main.model import build_model
@@ -123,12 +123,12 @@ def main() -> None:
     if not isinstance(theirs, dict):
         raise UserError(f"{args.snapshot} holds no network: give EANet's snapshot_N.pth.tar")
     config = preset("eanet")
-    model = build_model(mano=load_hands(), **vars(config.model))
+    model = build_model(mano=load_mano(), **vars(config.model))
     network = convert(theirs, model.state_dict())
     about = {"config": config.to_dict(), "hand_model": "MANO"}
     if isinstance(snapshot.get("epoch"), int):
         about["last_epoch"] = snapshot["epoch"]
-    save_atomic({"network": network, **about}, args.out)
+    save_snapshot({"network": network, **about}, args.out)
     print(f"wrote {args.out}: {len(network)} entries, {args.out.stat().st_size / 1e6:.0f} MB")
 
 

@@ -13,11 +13,11 @@ import torch
 
 from common.eval.predictions import read_predictions
 from common.eval.protocols import Protocol, parse_protocols
-from common.hand.mano import load_hands
+from common.hand.mano import load_mano
 from common.utils.dist import launch, parse_devices, rank
 from common.utils.errors import run_script
-from main import cli, evaluation
-from main.config import Config, SettingError, preset
+from main import build, cli, evaluation
+from main.config import Config, preset
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     options.add_argument("--exp", help="folder in output/ (default: the file's name)")
     cli.add_protocol(options)
     args = options.parse_args()
-    config = cli.test_config({"config": preset(args.preset).to_dict()}, args.settings)
+    config = build.test_config({"config": preset(args.preset).to_dict()}, args.settings)
     folder = cli.run_folder(config, args.exp or args.predictions.stem) / "result"
     arguments = (config, args.predictions, folder, parse_protocols(args.protocol))
     launch(evaluate, parse_devices(args.gpu), *arguments)
@@ -38,11 +38,11 @@ def evaluate(
 ) -> None:
     """One process of an evaluation."""
     say = print if rank() == 0 else (lambda *_: None)
-    predictions, data = read_predictions(path), cli.describe_test_data(config)
-    mano = load_hands(config.paths.smplx_path).to(device)
+    predictions, data = read_predictions(path), build.describe_test_data(config)
+    mano = load_mano(config.paths.smplx_path).to(device)
     say(f"data: {data}; hand model: {mano.name}")
     say(f"predictions: {path}, {len(predictions.ids):,} samples")
-    loader = cli.test_data(config, mano, say)
+    loader = build.test_data(config, mano, say)
     evaluation.run(
         predictions.of,
         loader,
@@ -68,4 +68,4 @@ def coverage(predicted: list[str], there: list[str], name: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    run_script(main, SettingError)
+    run_script(main)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.hand.joints import HANDS, INTERHAND_JOINT_NAMES, JOINTS_TO_INTERHAND, WRIST
-from common.hand.mano import ManoLayer, load_hands
+from common.hand.mano import ManoLayer, load_mano
 from common.utils.errors import UserError
 from tool.synthetic_steps import (
     CAMERAS,
@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("--smplx_path", help="folder of the MANO files; unset: the stand-in hand")
     args = parser.parse_args()
     try:
-        mano = load_hands(args.smplx_path)
+        mano = load_mano(args.smplx_path)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -22,12 +22,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.module_tracker import ModuleTracker
 
-from common.eval.report import markdown
-from common.hand.mano import load_hands
+from common.hand.mano import load_mano
+from common.show.report import markdown
 from common.utils.dist import parse_devices
 from common.utils.errors import UserError, run_script
 from main import cli
-from main.config import SettingError, override, preset
+from main.config import override, preset
 from main.model import build_model
 
 RESNET = "bare ResNet-50"
@@ -116,7 +116,7 @@ def main() -> None:
     if min(args.batch, args.rounds) < 1:
         raise UserError("--batch and --rounds are 1 or more")
     device = parse_devices(args.gpu)[0]
-    mano, images = load_hands(), torch.rand(args.batch, 3, 256, 256, device=device)
+    mano, images = load_mano(), torch.rand(args.batch, 3, 256, 256, device=device)
     chosen = {name: override(preset(name), args.settings).model for name in args.preset.split(",")}
     networks = {name: build_model(mano=mano, **vars(model)).to(device) for name, model in chosen.items()}
     networks[RESNET] = torchvision.models.resnet50().to(device)
@@ -136,4 +136,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, SettingError)
+    run_script(main)

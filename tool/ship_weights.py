@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common.utils.checkpoint import half_precision, load_snapshot, save_atomic
+from common.utils.checkpoint import half_precision, load_snapshot, save_snapshot
 from common.utils.errors import run_script
 
 KEPT = ("config", "commit", "hand_model", "last_epoch")
@@ -22,7 +22,7 @@ def main() -> None:
     args = parser.parse_args()
     snapshot = load_snapshot(args.snapshot)
     shipped = {key: snapshot[key] for key in KEPT if key in snapshot}
-    save_atomic({**shipped, "network": half_precision(snapshot["network"])}, args.out)
+    save_snapshot({**shipped, "network": half_precision(snapshot["network"])}, args.out)
     print(f"wrote {args.out}, {args.out.stat().st_size / 1e6:.1f} MB")
 
 

@@ -10,15 +10,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from common.eval.figures import HAND_COLORS, truth_overlay
 from common.hand.joints import BONES, HANDS
-from common.hand.mano import load_hands
+from common.hand.mano import load_mano
+from common.show.figures import HAND_COLORS, truth_overlay
+from common.show.vis import Picture, draw_skeleton, side_by_side, stack, to_picture
 from common.targets import add_targets
 from common.utils.errors import run_script
-from common.utils.mesh_io import write_picture
-from common.utils.vis import Picture, draw_skeleton, side_by_side, stack, to_picture
-from main import cli
-from main.config import SettingError, override, preset
+from common.utils.files import write_picture
+from main import build, cli
+from main.config import override, preset
 
 
 def labelled(batch: dict, index: int, faces) -> Picture:
@@ -41,8 +41,8 @@ def main() -> None:
     options.add_argument("--plain", action="store_true", help="pictures alone, without labels")
     args = options.parse_args()
     config = override(preset(args.preset), args.settings)
-    mano = load_hands(config.paths.smplx_path)
-    data = cli.training_data if args.split == "train" else cli.test_data
+    mano = load_mano(config.paths.smplx_path)
+    data = build.training_data if args.split == "train" else build.test_data
     pictures: list[Picture] = []
     for batch in data(config, mano, print):
         batch = add_targets(batch, mano)
@@ -59,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, SettingError)
+    run_script(main)

@@ -50,7 +50,7 @@ def joint_column(root: int, scaled: bool, truth: str, tips: str) -> str:
 
 @torch.no_grad()
 def measure(
-    protocols: Sequence[Protocol], hands: ManoLayer, pred: Prediction, batch: Batch, share: float
+    protocols: Sequence[Protocol], mano: ManoLayer, pred: Prediction, batch: Batch, share: float
 ) -> Columns:
     """All columns of a batch (DESIGN's contracts, targets added).
 
@@ -58,23 +58,23 @@ def measure(
     is not predicted. share: part of the samples, chosen by their ids, whose penetration is measured.
     """
     columns, known = _facts(pred, batch)
-    pred, truth = about_wrists(hands, known), _truth(hands, batch)
+    pred, truth = about_wrists(mano, known), _truth(mano, batch)
     translations = {"": pred["rel_trans"], "_rootnet": _rootnet_translation(pred, batch)}
     columns |= _wrist_distance(translations, batch, columns["interacting"])
     translations["_gt"] = truth["rel_trans"]
     placed = {}
     for key, ending in MESHES.items():
         if key in pred:
-            found = _aligned(protocols, hands, pred[key], truth)
+            found = _aligned(protocols, mano, pred[key], truth)
             both = {source: place(pred[key], rel_trans) for source, rel_trans in translations.items()}
             placed[ending] = both[""]
             for source, verts in both.items():
                 found[f"RRVE{source}"] = _distance(verts, truth["placed"]).mean((1, 2))
-            found |= _pixels(key, hands, pred, truth)
+            found |= _pixels(key, mano, pred, truth)
             found["contact_deviation"] = _contact(placed[ending], truth)
             columns |= {name + ending: column for name, column in found.items()}
     if share > 0:
-        columns |= _penetration({**placed, "_truth": truth["placed"]}, truth, hands, batch["id"], share)
+        columns |= _penetration({**placed, "_truth": truth["placed"]}, truth, mano, batch["id"], share)
     if "joints_img" in pred:
         seen = batch["joints_img_valid"].squeeze(-1) > 0
         pixels = (pred["joints_img"][..., :2] - batch["joints_img"][..., :2]).norm(dim=-1)
@@ -82,10 +82,10 @@ def measure(
     return columns | _rotations(pred, batch, truth["fit"])
 
 
-def about_wrists(hands: ManoLayer, pred: Prediction) -> dict[str, Tensor]:
+def about_wrists(mano: ManoLayer, pred: Prediction) -> dict[str, Tensor]:
     """A prediction with each mesh about the wrist regressed from it, the camera moved along, and
     `rel_trans`: where it is absent, both meshes are in one frame."""
-    regressor = hands.get_buffer("regressor_interhand").double()[:, WRIST]  # (2,V)
+    regressor = mano.get_buffer("regressor_interhand").double()[:, WRIST]  # (2,V)
     wrist = {
         key: torch.einsum("hv,bhvc->bhc", regressor, pred[key].double()) for key in MESHES if key in pred
     }
@@ -146,7 +146,7 @@ def _facts(pred: Prediction, batch: Batch) -> tuple[Columns, dict[str, Tensor]]:
     return columns, known
 
 
-def _truth(hands: ManoLayer, batch: Batch) -> dict[str, Tensor]:
+def _truth(mano: ManoLayer, batch: Batch) -> dict[str, Tensor]:
     """The labels in float64, NaN where there is none."""
     fit = batch["pose_valid"].flatten(1) > 0
     verts = torch.where(fit[..., None, None], batch["verts_cam"].double(), torch.nan)
@@ -158,7 +158,7 @@ def _truth(hands: ManoLayer, batch: Batch) -> dict[str, Tensor]:
         masks, outlined = batch["silhouette"] > 0, batch["silhouette_valid"] > 0
     else:
         drawn = torch.cat([pixels, in_camera[..., 2:]], -1)
-        masks, outlined = silhouettes(drawn, hands.faces, (IMAGE_SIZE,) * 2), fit
+        masks, outlined = silhouettes(drawn, mano.faces, (IMAGE_SIZE,) * 2), fit
     return {
         "fit": fit,
         "verts": verts,
@@ -175,13 +175,13 @@ def _truth(hands: ManoLayer, batch: Batch) -> dict[str, Tensor]:
 
 
 def _aligned(
-    protocols: Sequence[Protocol], hands: ManoLayer, verts: Tensor, truth: dict[str, Tensor]
+    protocols: Sequence[Protocol], mano: ManoLayer, verts: Tensor, truth: dict[str, Tensor]
 ) -> Columns:
     """Errors after each protocol's alignment, without its scale, and after Procrustes' (PA)."""
     columns: Columns = {"PA_MPVPE": _procrustes(verts, truth["verts"])}
     joints_of = {}
     for tips in {p.tips for p in protocols}:
-        regressor = hands.get_buffer(f"regressor_{tips}").double()
+        regressor = mano.get_buffer(f"regressor_{tips}").double()
         joints_of[tips] = regressor @ verts, regressor @ truth["verts"]
     for p in protocols:
         joints, of_mesh = joints_of[p.tips]
@@ -241,19 +241,19 @@ def _wrist_distance(translations: dict[str, Tensor], batch: Batch, interacting: 
 # ---- in the picture ----
 
 
-def _pixels(key: str, hands: ManoLayer, pred: Prediction, truth: dict[str, Tensor]) -> Columns:
+def _pixels(key: str, mano: ManoLayer, pred: Prediction, truth: dict[str, Tensor]) -> Columns:
     """Mesh against picture: vertex error, boxes and silhouettes; {} for predictions without 2-D."""
     verts = pred[key]
     if "cam" in pred:
         cam = pred["cam"]
     elif "joints_img" in pred:
-        joints = hands.get_buffer("regressor_interhand").double() @ verts
+        joints = mano.get_buffer("regressor_interhand").double() @ verts
         cam = fit_weak_perspective(joints, pred["joints_img"][..., :2])
     else:
         return {}
     pixels = weak_perspective(verts, cam)
     drawn = torch.cat([pixels, verts[..., 2:]], -1)
-    masks = silhouettes(drawn, hands.faces, (IMAGE_SIZE,) * 2, perspective=False)
+    masks = silhouettes(drawn, mano.faces, (IMAGE_SIZE,) * 2, perspective=False)
     overlap = _mask_overlap(masks, truth["masks"])  # (B,3)
     known = truth["outlined"] & torch.isfinite(pixels).flatten(2).all(-1)
     return {
@@ -299,7 +299,7 @@ def _contact(verts: Tensor, truth: dict[str, Tensor]) -> Tensor:
 
 
 def _penetration(
-    placed: dict[str, Tensor], truth: dict[str, Tensor], hands: ManoLayer, ids: Sequence[str], share: float
+    placed: dict[str, Tensor], truth: dict[str, Tensor], mano: ManoLayer, ids: Sequence[str], share: float
 ) -> Columns:
     """Penetration of placed meshes {ending: (B,2,V,3)} in a share of the samples."""
     columns: Columns = {}
@@ -308,7 +308,7 @@ def _penetration(
     for ending, verts in placed.items():
         size = (verts.amax(2) - verts.amin(2)).amax((1, 2))  # NaN without both hands
         rows = ((size < LARGEST_HAND) & chosen).nonzero().squeeze(1)
-        for name, value in penetration(verts[rows], hands.faces).items():
+        for name, value in penetration(verts[rows], mano.faces).items():
             column = torch.full_like(size, torch.nan)
             column[rows] = value
             columns[f"penetration_{name.removeprefix('depth_')}{ending}"] = column

@@ -24,8 +24,8 @@ class Metrics:
     penetration: share of the samples whose penetration is measured, chosen by their ids.
     """
 
-    def __init__(self, hands: ManoLayer, protocols: Sequence[Protocol] = (LGNET,), penetration: float = 0.0):
-        self.hands, self.protocols, self.penetration = hands, tuple(protocols), penetration
+    def __init__(self, mano: ManoLayer, protocols: Sequence[Protocol] = (LGNET,), penetration: float = 0.0):
+        self.mano, self.protocols, self.penetration = mano, tuple(protocols), penetration
         self.shapes: dict[str, tuple[int, ...]] = {}  # of each column, without the sample axis
         self.ids: list[str] = []
         self.kinds: list[str] = []  # hand_type of each
@@ -34,7 +34,7 @@ class Metrics:
 
     def update(self, pred: Prediction, batch: Batch) -> None:
         """Measure one batch (DESIGN's prediction and batch contracts, targets added)."""
-        columns = measure(self.protocols, self.hands, pred, batch, self.penetration)
+        columns = measure(self.protocols, self.mano, pred, batch, self.penetration)
         self.shapes = {name: tuple(column.shape[1:]) for name, column in columns.items()}
         flat = [column.flatten(1) if column.ndim > 1 else column[:, None] for column in columns.values()]
         self.rows.append(torch.cat([column.float() for column in flat], 1).cpu().numpy())

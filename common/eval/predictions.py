@@ -20,7 +20,7 @@ from torch import Tensor
 
 from common.eval.measure import Batch, Prediction
 from common.utils.errors import UserError
-from common.utils.mesh_io import write_file
+from common.utils.files import write_file
 
 SHAPES = {
     "verts": (2, 778, 3),

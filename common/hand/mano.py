@@ -105,6 +105,6 @@ def joint_regressor(mano_regressor: NDArray, tips: str) -> NDArray:
     return np.concatenate([mano_regressor, one_hot])[list(MANO_AND_TIPS_TO_JOINTS)]
 
 
-def load_hands(smplx_path: str | Path | None = None) -> ManoLayer:
+def load_mano(smplx_path: str | Path | None = None) -> ManoLayer:
     """The hand layer for `smplx_path` (a folder or file of MANO); None gives the stand-in hand."""
     return ManoLayer(*read_hands(smplx_path))

@@ -159,7 +159,7 @@ def find_mano_files(smplx_path: str | Path) -> tuple[Path, Path]:
 
 
 def read_standin() -> dict[str, NDArray]:
-    """The stand-in right hand, same keys, shapes and units as a MANO file (tool/make_hand.py)."""
+    """The stand-in right hand, same keys, shapes and units as a MANO file (tool/stand_in/make_hand.py)."""
     with np.load(STANDIN_FILE) as asset:
         return _checked(dict(asset), STANDIN_FILE, SHAPES)
 

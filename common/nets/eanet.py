@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from common.hand.joints import NUM_JOINTS, RIGHT, WRIST
 from common.hand.mano import ManoLayer
 from common.nets.backbone import build_backbone
-from common.nets.joint_stage import CORNER, JointFeatureExtractor, grid_to_joints
+from common.nets.heatmap import CORNER, grid_to_joints
+from common.nets.joint_stage import JointFeatureExtractor
 from common.nets.layers import PerHand, PreNormAttention, SelfAttention
 from common.nets.mesh_stage import POOLED_SCALE, SelfJointTransformer, flat_tokens, start_at
 from common.utils.errors import UserError

@@ -6,7 +6,8 @@ Shapes: B batch, 2 hands, S x S cells (8 x 8 in the paper), N = S*S tokens, c ch
 import torch
 from torch import Tensor, nn
 
-from common.nets.layers import GraphBlock, GraphStack, PerHand, PlainAttention, PreNormAttention, grid_graph
+from common.nets.graph import GraphBlock, GraphStack, grid_graph
+from common.nets.layers import PerHand, PlainAttention, PreNormAttention
 
 
 class LGFA(nn.Module):

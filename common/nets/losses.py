@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common.nets.joint_stage import CENTRE, CORNER, DEPTH_RANGE, joints_to_grid
-from common.nets.layers import mesh_graph
+from common.nets.graph import mesh_graph
+from common.nets.heatmap import CENTRE, CORNER, DEPTH_RANGE, joints_to_grid
 from common.utils.geometry import IMAGE_SIZE, weak_perspective
 
 GRID = 8  # 2.5-D errors are counted in cells of this grid: 32 pixels, 0.3 m / 8 in depth

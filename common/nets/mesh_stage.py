@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from common.hand.joints import NUM_JOINTS, WRIST
 from common.hand.mano import ManoLayer
-from common.nets.joint_stage import normalise_joints
+from common.nets.heatmap import normalise_joints
 from common.nets.layers import PerHand, SelfAttention
 from common.utils.geometry import IMAGE_SIZE, rotation_6d_to_matrix
 

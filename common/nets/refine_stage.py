@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from common.hand.joints import NUM_JOINTS, RIGHT, WRIST
 from common.hand.mano import ManoLayer
-from common.nets.joint_stage import normalise_joints, sample_at
-from common.nets.layers import GraphStack, fold_hands, mesh_graph
+from common.nets.graph import GraphStack, mesh_graph
+from common.nets.heatmap import normalise_joints, sample_at
+from common.nets.layers import fold_hands
 from common.utils.geometry import weak_perspective
 
 REACH = 0.1  # metres; vertex positions enter the graph divided by it

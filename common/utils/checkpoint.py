@@ -1,6 +1,5 @@
 """Snapshots: written whole or not at all, read as plain data only."""
 
-import os
 import pickle
 import re
 import subprocess
@@ -12,22 +11,12 @@ import torch
 from torch import Tensor
 
 from common.utils.errors import UserError
+from common.utils.files import write_file
 
 
-def save_atomic(value: dict[str, Any], path: Path) -> None:
-    """Write beside the target, flush to the disk, then rename; UserError when the disk is full or not
-    writable: what was there before is untouched."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with open(partial, "wb") as file:
-            torch.save(value, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"could not write {path} ({error}); earlier snapshots are untouched") from None
+def save_snapshot(value: dict[str, Any], path: Path) -> None:
+    """Whole or not at all; UserError when it cannot be written, and earlier snapshots are untouched."""
+    write_file(path, lambda file: torch.save(value, file))
 
 
 def load_tensors(path: Path) -> dict[str, Any]:

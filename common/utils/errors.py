@@ -26,15 +26,15 @@ def explained(error: Exception) -> UserError | None:
     return None
 
 
-def run_script(main: Callable[[], None], *also: type[Exception]) -> None:
-    """Run an entry script; what `explained` explains (or one of `also`) becomes one line and exit code 2."""
+def run_script(main: Callable[[], None]) -> None:
+    """Run an entry script; what `explained` explains becomes one line and exit code 2."""
     try:
         main()
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        told = error if isinstance(error, also) else explained(error)
+        told = explained(error)
         if told is None:
             raise
         print(f"error: {told}", file=sys.stderr)

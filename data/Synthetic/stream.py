@@ -24,14 +24,14 @@ REACH = (0.06, 0.25)  # metres between the wrists of interacting hands
 class SyntheticStream:
     """Iterable over batches; sample i depends on (seed, i) alone.
 
-    Pictures are made on the device of `layer`. samples: how many make an epoch, which changes no
+    Pictures are made on the device of `mano`. samples: how many make an epoch, which changes no
     sample; view: "own", "front" or "any" (poses.VIEWS); cone: how far (degrees) the camera is tilted
     from there; roll: rotation in the picture plane, at most so many degrees either way.
     """
 
     def __init__(
         self,
-        layer: ManoLayer,
+        mano: ManoLayer,
         batch_size: int,
         seed: int,
         samples: int,
@@ -40,18 +40,18 @@ class SyntheticStream:
         cone: float = 60.0,
         roll: float = 30.0,
     ):
-        self.layer, self.batch_size, self.seed, self.samples = layer, batch_size, seed, samples
+        self.mano, self.batch_size, self.seed, self.samples = mano, batch_size, seed, samples
         self.size, self.view, self.cone, self.roll = size, view, cone, roll
         self.epoch = self.done = 0
-        device = layer.faces.device
+        device = mano.faces.device
         flat = torch.eye(3, device=device).expand(1, 2, 16, 3, 3)
-        rest = layer.skin(flat, torch.zeros(1, 2, 10, device=device))
-        joints = layer.joints(rest)[0]
-        self.axes = poses.finger_axes(layer.rest_joints[RIGHT])
+        rest = mano.skin(flat, torch.zeros(1, 2, 10, device=device))
+        joints = mano.joints(rest)[0]
+        self.axes = poses.finger_axes(mano.rest_joints[RIGHT])
         self.interactions = placement.interaction_tables(device)
         self.spheres = placement.sphere_weights(device)
         self.radii = placement.sphere_radii(self.spheres @ joints[RIGHT], rest[0, RIGHT])
-        self.painter = Painter(rest[0], joints, layer.faces, self.radii, size)
+        self.painter = Painter(rest[0], joints, mano.faces, self.radii, size)
 
     def set_epoch(self, epoch: int, batch: int = 0) -> None:
         """Epoch e starts at sample e * samples; `batch` > 0 resumes it after so many batches."""
@@ -80,7 +80,7 @@ class SyntheticStream:
         hands = self.place(draws)
         camera = draw_camera(draws, hands, self.size)
         picture, visible = self.painter(draws, hands, camera["K"])
-        labels = make_labels(hands, camera["K"], self.layer.pose(hands.rotmat), self.size)
+        labels = make_labels(hands, camera["K"], self.mano.pose(hands.rotmat), self.size)
         labels["present"] = (visible >= VISIBLE).float() * hands.exists
         there = hands.exists.tolist()
         return {
@@ -101,8 +101,8 @@ class SyntheticStream:
         view = poses.view_rotation(draws, self.view, self.cone, self.roll)  # (B,3,3)
         rotmat = self._rotations(draws, drawn, view)
         shape = draws.normal(1, 10, std=0.8, limit=2.5) + draws.normal(2, 10, std=0.1)
-        verts = self.layer.skin(rotmat, shape) - self.layer.rest_wrist(shape)[:, :, None]
-        joints = self.layer.joints(verts)
+        verts = self.mano.skin(rotmat, shape) - self.mano.rest_wrist(shape)[:, :, None]
+        joints = self.mano.joints(verts)
         shift = self._approach(draws, drawn, view, joints)
         place = torch.stack((torch.zeros_like(shift), shift), 1)  # (B,2,3)
         one = draws.chance(SINGLE, 1)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tool.hand_grid import Grid, build_grid
+from tool.stand_in.grid import Grid, build_grid
 
 WRIST = np.array([95.5, 6.0, 6.0])
 FINGERS = ("index", "middle", "pinky", "ring", "thumb")  # MANO's joint order: 1-3, 4-6, ... 13-15

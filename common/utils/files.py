@@ -1,5 +1,6 @@
-"""Writing results: meshes, numbers and pictures; a file is written whole or not at all."""
+"""Writing files: numbers, pictures and meshes; a file is written whole or not at all."""
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -14,15 +15,23 @@ from common.utils.errors import UserError
 
 
 def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write beside the target, then rename. Raises UserError when the place cannot be written."""
+    """Write beside the target, flush to the disk, then rename: what was there before stays until then.
+
+    Raises UserError when the place cannot be written or the disk is full.
+    """
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:
             write(file)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
+    except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError on a full disk
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot write {path}: {reason}") from None
 
 
 def require_writable(path: Path) -> None:

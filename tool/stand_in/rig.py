@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from tool.hand_grid import ACROSS, Grid
-from tool.hand_shape import CHAINS, FINGERS, WRIST, Limb, flexion_axis
+from tool.stand_in.grid import ACROSS, Grid
+from tool.stand_in.shape import CHAINS, FINGERS, WRIST, Limb, flexion_axis
 
 PARENTS = np.array([-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14])
 SHAPE_RMS_MM = (3.46, 1.03, 0.91, 0.72, 0.68, 0.59, 0.57, 0.55, 0.46, 0.41)

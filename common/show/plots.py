@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from common.hand.joints import HANDS, LEFT, MIDDLE_MCP, RIGHT, WRIST
-from common.utils.mesh_io import write_bytes
+from common.utils.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,26 +1,26 @@
 """Build the licence-free stand-in hand in MANO's format, check it, draw it or export it.
 
-python tool/make_hand.py                    rewrite common/hand/standin_hand.npz
-python tool/make_hand.py --check            rebuild and compare with the committed asset
-python tool/make_hand.py --sheet hand.png   draw five poses from four sides
-python tool/make_hand.py --write_mano DIR   write MANO_RIGHT.pkl, MANO_LEFT.pkl [--chumpy]
+python tool/stand_in/make_hand.py                    rewrite common/hand/standin_hand.npz
+python tool/stand_in/make_hand.py --check            rebuild and compare with the committed asset
+python tool/stand_in/make_hand.py --sheet hand.png   draw five poses from four sides
+python tool/stand_in/make_hand.py --write_mano DIR   write MANO_RIGHT.pkl, MANO_LEFT.pkl [--chumpy]
 """
 
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 import argparse
 
 import numpy as np
 
-from tool.hand_export import write_mano
-from tool.hand_pose import components, mean_pose
-from tool.hand_rig import PARENTS, joint_table, pose_shapes, regressor, shape_dirs, skin_weights
-from tool.hand_shape import build_skin
-from tool.hand_sheet import draw_sheet
+from tool.stand_in.export import write_mano
+from tool.stand_in.pose import components, mean_pose
+from tool.stand_in.rig import PARENTS, joint_table, pose_shapes, regressor, shape_dirs, skin_weights
+from tool.stand_in.shape import build_skin
+from tool.stand_in.sheet import draw_sheet
 
 ASSET = ROOT / "common" / "hand" / "standin_hand.npz"
 TOLERANCE_M = 1e-6
@@ -88,7 +88,9 @@ def check() -> float:
             gaps[key] = np.inf
     worst = max(gaps, key=gaps.get)
     if gaps[worst] > TOLERANCE_M:
-        raise SystemExit(f"{ASSET.name}: {worst} differs by {gaps[worst]:.2e}; run python tool/make_hand.py")
+        raise SystemExit(
+            f"{ASSET.name}: {worst} differs by {gaps[worst]:.2e}; run python tool/stand_in/make_hand.py"
+        )
     return gaps[worst]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from tool.hand_shape import CHAINS, FINGERS, flexion_axis
+from tool.stand_in.shape import CHAINS, FINGERS, flexion_axis
 
 # Per finger: flexion (deg) of the three joints, then spread (deg about +y) and
 # tilt (deg about the first bone: it closes the gaps of a fist) of the first.

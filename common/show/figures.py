@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from common.hand.joints import LEFT, RIGHT
+from common.show.vis import Picture, caption, draw_meshes, side_by_side, stack, to_picture, weak_points
 from common.utils.geometry import project
-from common.utils.vis import Picture, caption, draw_meshes, side_by_side, stack, to_picture, weak_points
 
 HAND_COLORS = torch.tensor([[0.95, 0.55, 0.45], [0.45, 0.62, 0.95]])  # right red, left blue
 SIDE_MARGIN = 1.1  # of the extent of what a side view shows

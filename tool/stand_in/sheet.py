@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from common.hand.mano import load_hands
+from common.hand.mano import load_mano
 from common.utils.render import overlay
-from tool.hand_pose import NAMED, hand_pose
+from tool.stand_in.pose import NAMED, hand_pose
 
 SIZE = 640  # pixels of one view before it is halved to smooth the edges
 SPAN_M = 0.225  # width of a view
@@ -34,7 +34,7 @@ def camera_axes(look: tuple[float, ...], up: tuple[float, ...]) -> np.ndarray:
 
 def posed_hands() -> tuple[dict[str, Tensor], Tensor]:
     """Right hand vertices (778,3) in metres for every pose of the sheet, and its faces (1538,3)."""
-    hands = load_hands(None)
+    hands = load_mano(None)
     mean = hands.mean[0, 1:].numpy()
     poses = {"open": np.zeros((15, 3)), "relaxed": mean}
     poses |= {name: hand_pose(values).reshape(15, 3) for name, values in NAMED.items()}

@@ -1,0 +1,136 @@
+"""Graphs of cells and vertices, and the graph convolutions on them.
+
+Shapes: B batch, N nodes, K most neighbours of a node, C channels.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class _NeighbourSum(torch.autograd.Function):
+    """Sum of each node's neighbours; the graph is undirected, so the gradient is the same sum."""
+
+    @staticmethod
+    def forward(x: Tensor, neighbours: Tensor) -> Tensor:
+        rows = F.pad(x, (0, 0, 0, 1)).index_select(1, neighbours.flatten())
+        return rows.unflatten(1, neighbours.shape).sum(2)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[1])
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        return _NeighbourSum.apply(gradient, *ctx.saved_tensors), None
+
+
+class Graph(nn.Module):
+    """An undirected graph as a padded table of neighbours (N,K); entry N means none."""
+
+    def __init__(self, edges: Tensor, nodes: int):
+        super().__init__()
+        both = torch.cat([edges, edges.flip(1)]).unique(dim=0)
+        lists = [both[both[:, 0] == node, 1] for node in range(nodes)]
+        table = nn.utils.rnn.pad_sequence(lists, batch_first=True, padding_value=nodes)
+        degree = torch.tensor([len(entry) for entry in lists], dtype=torch.float32)
+        self.register_buffer("neighbours", table, persistent=False)
+        self.register_buffer("inverse_root", degree.rsqrt()[:, None], persistent=False)  # (N,1)
+
+    def sum(self, x: Tensor) -> Tensor:  # (B,N,C): A x
+        return _NeighbourSum.apply(x, self.neighbours)
+
+    def laplacian(self, x: Tensor) -> Tensor:
+        """Normalised Laplacian scaled to [-1, 1] for largest eigenvalue 2: -D^-1/2 A D^-1/2 x."""
+        return -self.inverse_root * self.sum(self.inverse_root * x)
+
+
+def grid_graph(side: int) -> Graph:
+    """The cells of a side x side map, row-major, joined to their 8 neighbours."""
+    index = torch.arange(side * side).view(side, side)
+    pairs = [
+        (index[:, :-1], index[:, 1:]),
+        (index[:-1], index[1:]),
+        (index[:-1, :-1], index[1:, 1:]),
+        (index[:-1, 1:], index[1:, :-1]),
+    ]
+    edges = torch.cat([torch.stack([a.flatten(), b.flatten()], 1) for a, b in pairs])
+    return Graph(edges, side * side)
+
+
+def mesh_graph(faces: Tensor) -> Graph:
+    """The vertices of a triangle mesh joined along its edges; faces (F,3)."""
+    return Graph(torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), int(faces.max()) + 1)
+
+
+class GINConv(nn.Module):
+    """Graph isomorphism convolution, eps = 0: MLP(h + sum of neighbours)."""
+
+    def __init__(self, graph: Graph, inputs: int, outputs: int):
+        super().__init__()
+        self.graph = graph
+        self.mlp = nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU(), nn.Linear(outputs, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, activation, second = self.mlp
+        if first.out_features < first.in_features:  # (A x) W = A (x W): sum on the narrower side
+            x = F.linear(x, first.weight)
+            x = x + self.graph.sum(x) + first.bias
+        else:
+            x = first(x + self.graph.sum(x))
+        return second(activation(x))
+
+
+class ChebConv(nn.Module):
+    """Chebyshev spectral convolution with K = 3 terms (Defferrard et al. 2016)."""
+
+    def __init__(self, graph: Graph, inputs: int, outputs: int):
+        super().__init__()
+        self.graph = graph
+        self.linear = nn.Linear(3 * inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        once = self.graph.laplacian(x)
+        twice = 2 * self.graph.laplacian(once) - x
+        return self.linear(torch.cat([x, once, twice], -1))
+
+
+GRAPH_CONVS = {"gin": GINConv, "cheb": ChebConv}
+
+
+class GraphBlock(nn.Module):
+    """Graph convolution, BatchNorm over nodes and batch, ReLU (GINConvBlock of the figure)."""
+
+    def __init__(self, conv: nn.Module, channels: int, activation: bool = True):
+        super().__init__()
+        self.conv, self.norm, self.activation = conv, nn.BatchNorm1d(channels), activation
+
+    def forward(self, x: Tensor) -> Tensor:  # (B,N,C)
+        x = self.norm(self.conv(x).flatten(0, 1)).unflatten(0, x.shape[:2])
+        return F.relu(x) if self.activation else x
+
+
+class GraphResBlock(nn.Sequential):
+    """Two GraphBlocks and an identity (GINResBlock of the figure)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + x
+
+
+class GraphStack(nn.Sequential):
+    """Head block, three residual blocks, tail convolution: the graph net of both graph parts.
+
+    With "gin" this is the figure's stack; "cheb" follows the supplement's text instead: three
+    Chebyshev blocks in all, the last one without its normalisation.
+    """
+
+    def __init__(self, kind: str, graph: Graph, inputs: int, hidden: int, outputs: int):
+        conv = GRAPH_CONVS[kind]
+
+        def block(width: int) -> GraphBlock:
+            return GraphBlock(conv(graph, width, hidden), hidden)
+
+        middle = [block(hidden)]
+        if kind == "gin":
+            middle = [GraphResBlock(block(hidden), block(hidden)) for _ in range(3)]
+        super().__init__(block(inputs), *middle, conv(graph, hidden, outputs))
