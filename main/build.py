@@ -104,7 +104,7 @@ def _interhand(config: Config, mano: ManoLayer, split: str, log: Callable[[str],
     if data.use_fits and paths.smplx_path is None:
         log(
             "note: smplx_path is not set, so MANO fits are posed on the stand-in hand: right for files "
-            "of tool/make_synthetic.py; for the real data set smplx_path or --set use_fits=false"
+            "of tool/synthetic/make_synthetic.py; for the real data set smplx_path or --set use_fits=false"
         )
     return DATASETS["InterHand26M"](
         mano,

@@ -8,7 +8,7 @@ import torch
 from common.hand.mano import ManoLayer, load_mano
 from main import train
 from tests.scripts import TINY, Run, output_in, run, settings
-from tool.make_synthetic import make_synthetic
+from tool.synthetic.make_synthetic import make_synthetic
 
 torch.set_num_threads(1)
 
