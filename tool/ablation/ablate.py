@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def network_costs(run: Run, mano: ManoLayer, device: torch.device) -> list[str]:
-    """Cells: parameters, multiply-adds, time of a forward; UserError for settings the network does not take."""
+    """Cells: parameters, multiply-adds, time of a forward; UserError for a setting not of this network."""
     settings = vars(replace(run.config.model, backbone_weights="none"))
     model = build_model(mano=mano, **settings).to(device)
     image = torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE, device=device)

@@ -36,8 +36,8 @@ def write_table(
         )
     rates = ", ".join(dict.fromkeys(f"{run.config.train.lr:g}" for run in runs))
     caption = (
-        f"*Protocol {LGNET.name}; samples: pictures seen; minutes: of training; lr: of those tried ({rates}) the "
-        "one with the lowest mean MPVPE on these test pictures; several seeds: mean (largest - smallest).*"
+        f"*Protocol {LGNET.name}; samples: pictures seen; minutes: of training; lr: of those tried ({rates}) "
+        "that of the lowest mean MPVPE on these pictures; several seeds: mean (largest - smallest).*"
     )
     commits = sorted({str(result["trained_at"]) for result in results.values()})
     lines = [*head, f"- commit: {', '.join(commits) or '-'}", "", *markdown(rows), "", caption, ""]
