@@ -27,7 +27,7 @@ from common.utils.checkpoint import snapshot_epochs, snapshot_path
 from common.utils.dist import parse_devices
 from common.utils.errors import UserError, run_script
 from common.utils.geometry import IMAGE_SIZE
-from main import cli
+from main import build, cli
 from main.config import Config
 from main.model import build_model
 from tool.ablation.runs import Run, complete, parse_budget, parse_runs, require_new_or_same
@@ -81,6 +81,12 @@ def main() -> None:
         sys.exit(1)
 
 
+def is_path(setting: str, config: Config) -> bool:
+    """Whether a setting is a place on this machine, which the table does not tell."""
+    key = setting.partition("=")[0].strip().removeprefix("paths.")
+    return key in vars(config.paths)
+
+
 def network_costs(run: Run, mano: ManoLayer, device: torch.device) -> list[str]:
     """Cells: parameters, multiply-adds, time of a forward; UserError for a setting not of this network."""
     settings = vars(replace(run.config.model, backbone_weights="none"))
@@ -125,12 +131,21 @@ def train_and_test(run: Run, gpu: str | None, keep: bool) -> str:
             options.append("--continue")
         if error := call(run, "train.py", *common, *options):
             return error
-    paths = [f"{key}={value}" for key, value in vars(run.config.paths).items() if value is not None]
-    if error := call(run, "test.py", *common, "--test_epoch", str(last), *as_options(paths)):
+    data = test_settings(run.config)
+    if error := call(run, "test.py", *common, "--test_epoch", str(last), *as_options(data)):
         return error
     if not keep:
         shutil.rmtree(dump)
     return ""
+
+
+def test_settings(config: Config) -> list[str]:
+    """All that a test may be told: it takes the network alone from the snapshot."""
+    values = config.to_dict()
+    settings = []
+    for section in build.TEST_SECTIONS:
+        settings += [f"{section}.{key}={value}" for key, value in values[section].items()]
+    return settings
 
 
 def say(text: str) -> None:
@@ -172,7 +187,7 @@ def describe(config: Config, args: argparse.Namespace, mano: ManoLayer) -> list[
     devices = parse_devices(args.gpu)
     is_cuda = devices[0].type == "cuda"
     device = torch.cuda.get_device_name(devices[0]) if is_cuda else "CPU"
-    shared = [f"`{setting}`" for setting in args.settings if "output_dir" not in setting]
+    shared = [f"`{setting}`" for setting in args.settings if not is_path(setting, config)]
     return [
         f"- data: synthetic two-hand pictures, {config.data.synthetic_test} fixed ones to test on; hand "
         f"model: {mano.name}",

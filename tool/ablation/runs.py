@@ -64,7 +64,10 @@ def parse_runs(texts: list[str], common: list[str], lr_given: bool) -> list[Run]
             if key in decided:
                 raise UserError(f"{setting}: {decided[key]} decides it, leave it out")
     if build.uses_real_data(networks[0].config):
-        raise UserError("ablate.py trains on the synthetic stream: leave interhand_anno_dir unset")
+        raise UserError(
+            "ablate.py trains on the synthetic stream: --set interhand_anno_dir=none "
+            "--set interhand_images_path=none"
+        )
     for index, network in enumerate(networks):
         for other in networks[:index]:
             require_comparable(other, network)
