@@ -85,10 +85,10 @@ def test_the_learning_rate_with_the_lowest_mean_counts():
         for seed in (0, 1)
     }
     errors = {("1e-3", 0): 10.0, ("1e-3", 1): 16.0, ("1e-4", 0): 12.0, ("1e-4", 1): 12.5}
-    found = {runs[key]: result_of(error) for key, error in errors.items()}
-    assert table.best_rate(list(found), found) == [runs["1e-4", 0], runs["1e-4", 1]]
-    found[runs["1e-4", 0]] = found[runs["1e-4", 1]] = result_of(None)  # nothing measured is never the best
-    assert table.best_rate(list(found), found) == [runs["1e-3", 0], runs["1e-3", 1]]
+    results = {runs[key]: result_of(error) for key, error in errors.items()}
+    assert table.best_rate(list(results), results) == [runs["1e-4", 0], runs["1e-4", 1]]
+    results[runs["1e-4", 0]] = results[runs["1e-4", 1]] = result_of(None)  # nothing measured is never best
+    assert table.best_rate(list(results), results) == [runs["1e-3", 0], runs["1e-3", 1]]
     assert table.best_rate([], {}) == []
 
 
