@@ -135,10 +135,10 @@ def pictures(
 def attention_panels(picture: Picture, attention: dict[str, Tensor]) -> Picture:
     """Input, local unit (right red, left blue), global unit: where the network looks, over the dimmed crop.
 
-    attention of one picture: local (2,S,S), global (S,S), as common/nets/attention_maps.py makes them; bilinear
-    between the centres of the cells. Each map is stretched from its own least to its own largest value, so
-    colours tell where, not how much; the caption tells how much of its attention the local unit pays to
-    each hand.
+    attention of one picture: local (2,S,S), global (S,S), as common/nets/attention_maps.py makes them,
+    bilinear between the centres of the cells. Each map is stretched from its own least to its own largest
+    value, so colours tell where, not how much; the caption tells how much of its attention the local unit
+    pays to each hand.
     """
     maps = torch.cat([attention["local"], attention["global"][None]]).detach().float().cpu()
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
