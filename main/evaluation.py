@@ -11,8 +11,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from common.base import evaluate
-from common.eval.measure import about_wrists
 from common.eval.metrics import Metrics
+from common.eval.placement import about_wrists
 from common.eval.predictions import Predictions, read_predictions
 from common.eval.protocols import LGNET, Protocol
 from common.eval.results import About, Results, per_sample, results, typical
@@ -118,10 +118,7 @@ def write_report(metrics: Metrics, tested: Results, gallery: Gallery, mano: Mano
     write_bytes(folder / "per_sample.csv", per_sample(metrics).encode())
     pictures = draw_figures(tested, mano, folder)
     write_bytes(folder / "report.html", page(tested, pictures, gallery).encode())
-    rates = {
-        "predicted": tested.about.pictures_per_second,
-        "measured": tested.about.metrics_per_second,
-    }
+    rates = {"predicted": tested.about.pictures_per_second, "measured": tested.about.metrics_per_second}
     words = [f"{rate:.1f} {what}" for what, rate in rates.items() if rate is not None]
     if words:
         print(f"pictures a second: {', '.join(words)}")

@@ -34,7 +34,7 @@ Scores = dict[Key, Score]
 # Why a metric has no number, in words that end "not available: MPVPE (...)".
 NO_TRUTH = "no joint of these frames has both a prediction and a ground truth"
 NO_FIT = "no hand of these frames has both a prediction and a MANO fit"
-NO_WRISTS = "no interacting frame has both true wrists and both hands predicted"
+NO_WRISTS = "no interacting frame has both true wrists, in the picture if they are annotated"
 NO_DEPTHS = "no RootNet depths (root_net_output_path) or no predicted 2-D joints"
 NO_PAIR = "no frame has fits and predictions of both hands"
 NO_SAMPLE = "no frame with both hands was sampled"
@@ -77,9 +77,11 @@ PER_PROTOCOL = (
     Metric("MRRPE", "mm", "left wrist about the right one, own translation", NO_WRISTS, rank="headline"),
     Metric("MRRPE_plane", "mm", "its part across the picture", NO_WRISTS),
     Metric("MRRPE_depth", "mm", "its part along the depth", NO_WRISTS),
-    Metric("MRRPE_rootnet", "mm", "the same from RootNet's wrist depths", NO_DEPTHS),
+    Metric("MRRPE_rootnet", "mm", "the same, right wrist at RootNet's depth", NO_DEPTHS),
+    Metric("MRRPE_rootnet_both", "mm", "the same, both wrists at RootNet's depths", NO_DEPTHS),
     Metric("RRVE", "mm", "vertices of both hands about the right wrist, own translation", NO_PAIR),
-    Metric("RRVE_rootnet", "mm", "the same, placed by RootNet", NO_DEPTHS),
+    Metric("RRVE_rootnet", "mm", "the same, placed as MRRPE_rootnet is", NO_DEPTHS),
+    Metric("RRVE_rootnet_both", "mm", "the same, placed as MRRPE_rootnet_both is", NO_DEPTHS),
     Metric("RRVE_gt", "mm", "the same, placed by the true translation", NO_PAIR),
     Metric("box_IoU", "share", "overlap of the hands' boxes, 1.2 times enlarged", NO_FIT, NO_CAMERA, "up"),
 )

@@ -8,19 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.eval.catalogue import CATALOGUE, MESHES, PER_PROTOCOL, SHARED, Key, Metric, Score, Scores
+from common.eval.catalogue import CATALOGUE, PER_PROTOCOL, SHARED, Key, Metric, Score, Scores
+from common.eval.counting import Columns, frame_groups
 from common.eval.metrics import Metrics
 from common.eval.protocols import Protocol
-from common.eval.reduce import (
-    ENDINGS,
-    Columns,
-    Curves,
-    curves,
-    frame_groups,
-    hand_columns,
-    mean,
-    shared_scores,
-)
+from common.eval.reduce import ENDINGS, Curves, curves, mean, own_values, shared_scores
 from common.hand.joints import HANDS
 
 SHARED_NAME = "shared"  # stands beside the protocols' names for what needs none
@@ -29,9 +21,10 @@ POSE_DIFFERENCE = (
     "finger rotations of the right hand and those of the mirrored left hand; six bins of equal count."
 )
 TRANSLATIONS = (
-    "MRRPE and RRVE take the network's own translation between the hands; _rootnet: the predicted wrist "
-    "pixels at RootNet's depths, on synthetic pictures at the true depths; RRVE_gt: placed by the ground "
-    "truth, which never gives an MRRPE."
+    "MRRPE and RRVE take the network's own translation between the hands; _rootnet, as InterHand2.6M: the "
+    "predicted wrist pixels, the right one at RootNet's depth, the left one at that depth plus the network's "
+    "relative depth; _rootnet_both: each wrist at RootNet's depth for it. On synthetic pictures the true "
+    "depths stand in. RRVE_gt: placed by the ground truth, which never gives an MRRPE."
 )
 CONTACT = (
     "Contact deviation: each true right vertex that has a left one within 3 mm keeps the nearest; the mean "
@@ -209,14 +202,13 @@ def _sample_columns(metrics: Metrics) -> dict[str, NDArray]:
     """{name: (N,)} of the protocols' errors per hand and of every metric that is a column by itself."""
     columns, table = metrics.columns(), {}
     for protocol in metrics.protocols:
-        counted = frame_groups(protocol, columns)["all"]
-        for name, values in hand_columns(protocol, columns).items():
-            table[f"{protocol.name} {name}"] = np.where(counted[:, None], values, np.nan)
-    for name in CATALOGUE:
-        for mesh in MESHES:
-            column = columns.get(name + ENDINGS[mesh])
-            if column is not None and column.ndim < 3:
-                table[name + ENDINGS[mesh]] = column
+        for name, values in own_values(protocol, columns).items():
+            table[f"{protocol.name} {name}"] = values
+    for metric in SHARED:
+        for ending in ENDINGS.values():
+            column = columns.get(metric.name + ending)
+            if column is not None:
+                table[metric.name + ending] = mean(column, 2) if column.ndim == 3 else column
     single: dict[str, NDArray] = {}
     for name, values in table.items():
         if values.ndim == 1:
@@ -233,8 +225,7 @@ def typical(metrics: Metrics, each: int = 3) -> dict[str, str]:
     """
     columns, ids = metrics.columns(), metrics.samples()[0]
     for protocol in metrics.protocols if columns else ():
-        error = mean(hand_columns(protocol, columns)["MPVPE"], 1)
-        error = np.where(frame_groups(protocol, columns)["all"], error, np.nan)
+        error = mean(own_values(protocol, columns)["MPVPE"], 1)
         order = np.argsort(error, kind="stable")[: np.isfinite(error).sum()]
         if len(order):
             return _captions(order, error, ids, protocol.name, each)

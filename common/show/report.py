@@ -8,7 +8,6 @@ from common.eval.results import About, Results
 from common.hand.joints import HANDS, JOINT_NAMES
 from common.show.table import SCREEN_WIDTH, Cell, Table, equal_widths, number, screen
 
-CHOICES = ("root", "scale", "joints", "tips", "frames", "average", "source")
 DECIDING = ("root", "scale", "joints", "frames")  # shown on the screen where they differ
 SAME = "the same in all"
 BROKEN_DOWN = ("MPJPE", "MPVPE")  # whose parts are shown in the first table
@@ -22,7 +21,7 @@ SHARED_WIDTHS = (31, 18, 14, 47)
 def choices_table(results: Results, names: Sequence[str]) -> Table:
     """What each protocol means, and how many frames count in it."""
     rows = []
-    for choice in CHOICES:
+    for choice in results.choices[names[0]] if names else ():
         values = [results.choices[name].get(choice, "") for name in names]
         small = "" if len(names) == 1 else "differs" if len(set(values)) > 1 else SAME
         rows.append([Cell(choice, small), *map(Cell, values)])
