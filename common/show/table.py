@@ -46,12 +46,12 @@ def screen(table: Table, widths: Sequence[int]) -> list[str]:
     until it changes. The small words of labels are left out.
     """
     lines = _lay(table.head, widths) if any(table.head) else []
-    current: list[str] = []
+    current = [""] * (len(widths) - 1)
     for label, *cells in table.rows:
         small = [cell.small for cell in cells]
-        if any(small) and small != current:
+        if any(new not in ("", old) for new, old in zip(small, current, strict=True)):
             lines += _lay(["", *small], widths)
-            current = small
+        current = [new or old for new, old in zip(small, current, strict=True)]
         lines += _lay([label.text, *(cell.text for cell in cells)], widths)
     return lines
 
