@@ -1,7 +1,8 @@
-"""One evaluation from predictions to report: what test.py and tool/evaluate.py have in common."""
+"""One evaluation from predictions to report, as test.py runs it."""
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,17 @@ import torch.distributed as dist
 from torch import Tensor
 
 from common.base import evaluate
-from common.eval.measure import about_wrists
 from common.eval.metrics import Metrics
+from common.eval.placement import about_wrists
 from common.eval.predictions import Predictions, read_predictions
 from common.eval.protocols import LGNET, Protocol
-from common.eval.results import per_sample, results, typical
+from common.eval.results import About, Results, per_sample, results, typical
 from common.hand.joints import BONES
 from common.hand.mano import ManoLayer
 from common.show import plots
 from common.show.figures import gallery_row
-from common.show.report import page, table
+from common.show.page import page
+from common.show.report import screen_text
 from common.targets import add_targets, to_device
 from common.utils.checkpoint import git_commit
 from common.utils.dist import rank, world_size
@@ -31,8 +33,20 @@ Predict = Callable[[dict[str, Any]], dict[str, Tensor]]
 Gallery = list[tuple[str, bytes]]  # caption, PNG
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is tested: a network, or predictions from a file (then without a checkpoint)."""
+
+    predict: Predict
+    title: str
+    checkpoint: Path | None = None
+    epoch: int | None = None
+    trained_at: str | None = None  # commit of the training
+    predictions: Path | None = None
+
+
 def run(
-    predict: Predict,
+    subject: Subject,
     loader: Iterable[dict[str, Any]],
     mano: ManoLayer,
     device: torch.device,
@@ -41,46 +55,73 @@ def run(
     folder: Path,
     save: Path | None = None,
     notes: Sequence[str] = (),
-    **about: Any,
 ) -> None:
-    """Evaluate this process's share of the loader; the first process writes `folder` and prints the table.
+    """Evaluate this process's share of the loader; the first process prints the table and writes `folder`.
 
-    save: where the predictions go; notes, about: for metrics.json.
+    save: where the predictions go; notes: what the results must say of the data.
     """
     if save:
         require_writable(save)  # now, not after hours
     metrics, kept = Metrics(mano, protocols, config.test.penetration), Predictions()
-    consumers = {"metrics": metrics.update} | ({"save": kept.add} if save else {})
-    spent = gather(metrics, evaluate(predict, loader, mano, device, consumers))
+    consumers = {"metrics": metrics.update}
+    if save:
+        consumers["save"] = kept.add
+    spent = gather(metrics, evaluate(subject.predict, loader, mano, device, consumers))
     if rank() == 0:
-        about |= {
-            "hand_model": mano.name,
-            "synthetic": build.is_synthetic(config),
-            "config": config.to_dict(),
-            "commit": git_commit(cli.ROOT),
-            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            "device": f"{world_size()} x {device.type}",
-            "pictures_per_second": sum(part["pictures"] / max(part["predict"], 1e-9) for part in spent),
-            "metrics_per_second": sum(part["pictures"] / max(part["metrics"], 1e-9) for part in spent),
-        }
-        found = results(metrics, notes=notes, **about)
-        write_json(folder / "metrics.json", found)  # the numbers first
-        gallery = draw_gallery(typical(metrics), predict, loader, mano, device)
-        publish(metrics, found, gallery, mano, folder)
+        tested = results(metrics, about(subject, config, mano, device, save, spent), notes)
+        print(screen_text(tested))  # first: a full disk may take the files
+        write_json(folder / "metrics.json", tested.to_plain())
+        gallery = draw_gallery(typical(metrics), subject.predict, loader, mano, device)
+        write_report(metrics, tested, gallery, mano, folder)
     if save:
         write_predictions(kept, save)
     if rank() == 0:
         print(f"results: {folder / 'metrics.json'}")
 
 
-def publish(metrics: Metrics, found: dict[str, Any], gallery: Gallery, mano: ManoLayer, folder: Path) -> None:
-    """Write what people read of the numbers, and print the table."""
+def about(
+    subject: Subject,
+    config: Config,
+    mano: ManoLayer,
+    device: torch.device,
+    save: Path | None,
+    spent: list[dict[str, float]],
+) -> About:
+    """What the numbers do not say; spent: the times of each process."""
+    file = save or subject.predictions
+    return About(
+        title=subject.title,
+        data=build.describe_test_data(config),
+        synthetic=build.is_synthetic(config),
+        hand_model=mano.name,
+        device=f"{world_size()} x {device.type}",
+        command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        commit=git_commit(cli.ROOT),
+        config=config.to_dict(),
+        checkpoint=str(subject.checkpoint) if subject.checkpoint else None,
+        epoch=subject.epoch,
+        trained_at=subject.trained_at,
+        predictions=str(file) if file else None,
+        pictures_per_second=_rate(spent, "predict") if subject.checkpoint else None,
+        metrics_per_second=_rate(spent, "metrics"),
+    )
+
+
+def _rate(spent: list[dict[str, float]], part: str) -> float | None:
+    """Pictures a second of all processes; None of no picture."""
+    rates = [times["pictures"] / times[part] for times in spent if times["pictures"]]
+    return sum(rates) if rates else None
+
+
+def write_report(metrics: Metrics, tested: Results, gallery: Gallery, mano: ManoLayer, folder: Path) -> None:
+    """Write what people read of the numbers, and say where."""
     write_bytes(folder / "per_sample.csv", per_sample(metrics).encode())
-    pictures = draw_figures(found, mano, folder)
-    write_bytes(folder / "report.html", page(found, pictures, gallery).encode())
-    print(table(found))
-    rates = (found["pictures_per_second"], found["metrics_per_second"])
-    print("{:.1f} pictures/s predicted, {:.1f} measured".format(*rates))
+    pictures = draw_figures(tested, mano, folder)
+    write_bytes(folder / "report.html", page(tested, pictures, gallery).encode())
+    rates = {"predicted": tested.about.pictures_per_second, "measured": tested.about.metrics_per_second}
+    words = [f"{rate:.1f} {what}" for what, rate in rates.items() if rate is not None]
+    if words:
+        print(f"pictures a second: {', '.join(words)}")
     print(f"report: {folder / 'report.html'}")
 
 
@@ -103,35 +144,34 @@ def write_predictions(kept: Predictions, path: Path) -> None:
     if world_size() == 1:
         return
     dist.barrier()
-    for part in parts[1:] if rank() == 0 else ():
-        kept.merge(read_predictions(part))
-        part.unlink()
     if rank() == 0:
+        for part in parts[1:]:
+            kept.merge(read_predictions(part))
+            part.unlink()
         kept.write(path)
 
 
-def draw_figures(found: dict[str, Any], mano: ManoLayer, folder: Path) -> dict[str, bytes]:
+def draw_figures(tested: Results, mano: ManoLayer, folder: Path) -> dict[str, bytes]:
     """The paper's figures under the first protocol that has curves, as PNG and PDF -> {title: PNG}."""
-    name = next((name for name, curves in found["curves"].items() if curves), None)
+    name = next((name for name, curves in tested.curves.items() if curves), None)
     if name is None:
         return {}
-    curves = found["curves"][name]
+    curves, about = tested.curves[name], tested.about
     # the paper's curves stand beside ours only where they mean the same
-    published = name == LGNET.name and "InterHand2.6M" in found["data"] and found["hand_model"] == "MANO"
+    published = name == LGNET.name and "InterHand2.6M" in about.data and about.hand_model == "MANO"
+    runs = {about.title: curves}
     flat = torch.eye(3, device=mano.faces.device).expand(1, 2, 16, 3, 3)
     verts = mano.skin(flat, flat.new_zeros(1, 2, 10))
-    joints = mano.joints(verts)[0].cpu().numpy()
-    hand = (verts[0].cpu().numpy(), mano.faces.cpu().numpy(), joints, BONES)
-    runs = {found["title"]: curves}
+    hand = (verts[0].cpu(), mano.faces.cpu(), mano.joints(verts)[0].cpu(), BONES)
     figures = {
-        f"PCK, protocol {name}": ("pck", plots.pck_figure(runs, published)),
-        f"MPJPE by pose difference, protocol {name}": ("pose_difference", plots.pose_figure(runs, published)),
-        f"MPJPE per joint, protocol {name}": ("joints", plots.joint_figure(curves["MPJPE_per_joint"], *hand)),
+        "pck": ("PCK", plots.pck_figure(runs, published)),
+        "pose_difference": ("MPJPE by pose difference", plots.pose_figure(runs, published)),
+        "joints": ("MPJPE per joint", plots.joint_figure(curves["MPJPE_per_joint"], *hand)),
     }
-    return {
-        title: plots.save_figure(figure, folder / "figures" / file)
-        for title, (file, figure) in figures.items()
-    }
+    pictures = {}
+    for file, (title, figure) in figures.items():
+        pictures[f"{title}, protocol {name}"] = plots.save_figure(figure, folder / "figures" / file)
+    return pictures
 
 
 @torch.inference_mode()
@@ -143,7 +183,8 @@ def draw_gallery(
         return []
     batch = add_targets(to_device(loader.select(list(chosen)), device), mano)
     pred = about_wrists(mano, predict(batch))
-    return [
-        (f"{text}, {name}", picture_bytes(gallery_row(pred, batch, index, mano.faces, name)))
-        for index, (name, text) in enumerate(chosen.items())
-    ]
+    gallery = []
+    for index, (name, text) in enumerate(chosen.items()):
+        row = gallery_row(pred, batch, index, mano.faces, name)
+        gallery.append((f"{text}, {name}", picture_bytes(row)))
+    return gallery

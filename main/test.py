@@ -1,17 +1,20 @@
-"""Test a snapshot: `python test.py --test_epoch 29`. Writes output/<exp>/result/."""
+"""Test a snapshot: `python test.py --test_epoch 29`. Writes output/<exp>/result/epoch_29/."""
 
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
+from common.eval.predictions import read_predictions
 from common.eval.protocols import Protocol, parse_protocols
-from common.hand.mano import load_mano
+from common.hand.mano import ManoLayer, load_mano
 from common.utils.checkpoint import load_snapshot, snapshot_epochs, snapshot_path
 from common.utils.dist import launch, parse_devices, rank, world_size
 from common.utils.errors import UserError, run_script
+from common.utils.files import require_writable
 from main import build, cli, evaluation
 from main.config import Config, override
 from main.model import model_from_snapshot
@@ -22,64 +25,110 @@ def main() -> None:
     which = options.add_mutually_exclusive_group(required=True)
     which.add_argument("--test_epoch", type=int, metavar="N", help="the run's snapshot_N.pth")
     which.add_argument("--checkpoint", type=Path, metavar="FILE", help="any snapshot")
-    options.add_argument(
-        "--exp", help="name of the run's folder in output/ (default: lgnet, or the checkpoint's file name)"
+    which.add_argument(
+        "--predictions", type=Path, metavar="FILE.npz", help="anyone's, see common/eval/predictions.py"
     )
+    options.add_argument("--exp", help="folder in output/ (default: lgnet, or the name of the file)")
     cli.add_protocol(options)
     options.add_argument(
-        "--save_predictions", type=Path, metavar="FILE.npz", help="for tool/evaluate.py, 40 kB a picture"
+        "--save_predictions", type=Path, metavar="FILE.npz", help="for --predictions, 40 kB a picture"
     )
     args = options.parse_args()
     devices, protocols = parse_devices(args.gpu), parse_protocols(args.protocol)
-    experiment = args.exp or (args.checkpoint.stem if args.checkpoint else "lgnet")
-    base = override(Config(), args.settings, build.TEST_SECTIONS)  # also says where output/ is
-    folder = cli.run_folder(base, experiment)
-    checkpoint = args.checkpoint or existing_snapshot(folder / "model_dump", args.test_epoch)
-    launch(test, devices, args.settings, checkpoint, folder / "result", protocols, args.save_predictions)
+    config = override(Config(), args.settings, build.TEST_SECTIONS)  # says where output/ is and what is read
+    file = args.checkpoint or args.predictions
+    folder = cli.run_folder(config, args.exp or (file.stem if file else "lgnet"))
+    checkpoint = args.checkpoint
+    if args.test_epoch is not None:
+        checkpoint = existing_snapshot(folder / "model_dump", args.test_epoch)
+    tested = file.stem if file else f"epoch_{args.test_epoch}"
+    folder = folder / "result" / (tested + data_suffix(config))
+    arguments = (args.settings, checkpoint, args.predictions, folder, protocols, args.save_predictions)
+    launch(test, devices, *arguments)
 
 
 def existing_snapshot(folder: Path, epoch: int) -> Path:
     """The snapshot of an epoch, or an error that names those that exist."""
-    if epoch not in snapshot_epochs(folder):
-        there = ", ".join(map(str, snapshot_epochs(folder))) or "none"
-        raise UserError(f"no snapshot of epoch {epoch} in {folder}; there are: {there} (--exp names the run)")
+    epochs = snapshot_epochs(folder)
+    if epoch not in epochs:
+        names = ", ".join(map(str, epochs)) or "none"
+        raise UserError(f"no snapshot of epoch {epoch} in {folder}; there are: {names} (--exp names the run)")
     return snapshot_path(folder, epoch)
+
+
+def data_suffix(config: Config) -> str:
+    """What tells the result folder of other data from that of the test split."""
+    if config.paths.hic_path:
+        return "_hic"
+    if config.paths.folder_path:
+        return "_folder"
+    return "" if config.test.split == "test" else f"_{config.test.split}"
 
 
 def test(
     device: torch.device,
     settings: list[str],
-    checkpoint: Path,
+    checkpoint: Path | None,
+    predictions: Path | None,
     folder: Path,
     protocols: tuple[Protocol, ...],
     save: Path | None,
 ) -> None:
-    """One process of an evaluation; the first prints the table, writes the results, names them last."""
+    """One process of an evaluation; the first prints the table, writes the results, names them last.
+
+    Either a checkpoint or predictions are tested.
+    """
     say = print if rank() == 0 else (lambda *_: None)
-    snapshot = load_snapshot(checkpoint)
+    read = read_predictions(predictions) if predictions else None
+    snapshot = load_snapshot(checkpoint) if checkpoint else {"config": {}}
     config = build.test_config(snapshot, settings)
-    data = build.describe_test_data(config)
+    if rank() == 0:
+        require_writable(folder / "metrics.json")  # now, not after hours
     mano = load_mano(config.paths.smplx_path).to(device)
-    epoch = snapshot.get("last_epoch")
-    say(f"data: {data}; hand model: {mano.name}")
-    say(f"snapshot: {checkpoint}, epoch {epoch}, on {world_size()} x {device.type}")
-    model = model_from_snapshot(snapshot, mano).to(device)
-    evaluation.run(
+    say(f"data: {build.describe_test_data(config)}; hand model: {mano.name}")
+    if read:
+        say(f"predictions: {predictions}, {len(read.ids):,} samples")
+        subject = evaluation.Subject(read.of, predictions.stem, predictions=predictions)
+    else:
+        subject = network(snapshot, checkpoint, config, mano, device)
+        say(f"snapshot: {checkpoint}, epoch {subject.epoch}, on {world_size()} x {device.type}")
+    loader = build.test_data(config, mano, say)
+    notes = coverage(read.ids, loader.ids(), predictions) if read else []
+    evaluation.run(subject, loader, mano, device, protocols, config, folder, save, notes)
+
+
+def network(
+    snapshot: dict[str, Any], checkpoint: Path, config: Config, mano: ManoLayer, device: torch.device
+) -> evaluation.Subject:
+    """The network of a snapshot as what is tested."""
+    model, epoch = model_from_snapshot(snapshot, mano).to(device), snapshot.get("last_epoch")
+    return evaluation.Subject(
         lambda batch: model(batch["img"]),
-        build.test_data(config, mano, say),
-        mano,
-        device,
-        protocols,
-        config,
-        folder,
-        save,
         title=f"{config.model.name} in {checkpoint.name}, epoch {epoch}",
-        data=data,
-        checkpoint=str(checkpoint),
-        predictions=str(save) if save else None,
+        checkpoint=checkpoint,
         epoch=epoch,
         trained_at=snapshot.get("commit"),
     )
+
+
+def coverage(predicted: list[str], expected: list[str], file: Path) -> list[str]:
+    """Sentences on ids that only the data or only the file has. Raises UserError if they share none."""
+    absent, unused = set(expected) - set(predicted), set(predicted) - set(expected)
+    if len(absent) == len(set(expected)):
+        raise UserError(
+            f"{file} has no id in common with the data: it has {_first(predicted)}, they have "
+            f"{_first(expected)}; --set names the data the predictions were made for"
+        )
+    notes = []
+    if absent:
+        notes.append(f"{len(absent)} samples of the data are not in {file.name}, the first: {min(absent)}.")
+    if unused:
+        notes.append(f"{len(unused)} ids of {file.name} are not in the data, the first: {min(unused)}.")
+    return notes
+
+
+def _first(ids: list[str], count: int = 3) -> str:
+    return f"{', '.join(ids[:count])}, ..." if ids else "none"
 
 
 if __name__ == "__main__":

@@ -6,14 +6,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-from torch import Tensor, nn
 
 from common.base import Trainer
 from common.hand.mano import ManoLayer, load_mano
-from common.nets.attention_maps import attention_sources, predict_with_attention
 from common.nets.losses import Criterion
-from common.show.figures import attention_panels, comparison
-from common.show.vis import Picture, stack, to_picture
+from common.show.figures import pictures
 from common.utils.checkpoint import git_commit, load_snapshot, snapshot_epochs, snapshot_path
 from common.utils.dist import launch, parse_devices, rank
 from common.utils.errors import UserError, run_script
@@ -89,23 +86,6 @@ def build_trainer(config: Config, mano: ManoLayer, device: torch.device, log: Ru
         draw=lambda network, pred, batch: pictures(network, pred, batch, mano.faces),
         **{k: v for k, v in vars(config.train).items() if k not in ("batch_size", "seed", "overfit")},
     )
-
-
-@torch.no_grad()
-def pictures(
-    network: nn.Module, pred: dict, batch: dict, faces: Tensor, count: int = 4
-) -> dict[str, Picture]:
-    """TensorBoard's pictures of a batch's first samples; attention in a forward of its own, in eval mode,
-    so that it leaves no trace in the running statistics."""
-    drawn = {"prediction beside ground truth": comparison(pred, batch, faces, count)}
-    if attention_sources(network):
-        images = batch["img"][:count]
-        maps = predict_with_attention(network.eval(), images)["attention"]
-        network.train()
-        each = [{unit: value[i] for unit, value in maps.items()} for i in range(len(images))]
-        rows = [attention_panels(to_picture(img), one) for img, one in zip(images, each, strict=True)]
-        drawn["attention"] = stack(rows)
-    return drawn
 
 
 def require_same_settings(now: dict, then: dict) -> None:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from common.hand.mano import load_mano
 from common.nets.attention_maps import attended, attention_sources, cells, predict_with_attention
 from common.nets.layers import PlainAttention, PreNormAttention
-from common.show.figures import attention_panels
+from common.show.figures import attention_panels, pictures
 from common.targets import add_targets
 from common.utils.errors import UserError
 from common.utils.image import read_image
@@ -19,7 +19,6 @@ from main.config import override, preset
 from main.export import export
 from main.model import build_model
 from main.predictor import load_predictor
-from main.train import pictures
 
 ROOT = Path(__file__).resolve().parents[1]
 

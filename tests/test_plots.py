@@ -10,7 +10,7 @@ import torch
 from common.hand.joints import BONES, JOINT_NAMES
 from common.show.figures import gallery_row
 from common.show.plots import joint_figure, pck_figure, pose_figure, save_figure
-from tests.found import curves
+from tests.made_results import curves
 from tests.two_hands import make_batch, perfect
 
 RUNS = {"a": curves(), "b": curves(3.0), "empty": {}}
@@ -81,6 +81,22 @@ def joint_discs(hands, pose, errors):
     verts, joints = hands(pose, torch.zeros(1, 2, 10))
     figure = joint_figure(errors, verts[0], hands.faces, joints[0], BONES)
     return figure, joints[0]
+
+
+def test_the_hand_lies_below_its_joints(hands):
+    """Every joint lies on drawn pixels or within 3 mm of them (a tip lies on the skin), with white around."""
+    figure, _ = joint_discs(hands, -hands.mean[None], [[1.0] * 21] * 2)
+    for axes in figure.axes[:2]:
+        picture = np.asarray(axes.images[0].get_array())
+        left, right, _, top = axes.images[0].get_extent()
+        scale = picture.shape[1] / (right - left)  # pixels a metre
+        drawn, reach = (picture < 255).any(-1), round(0.003 * scale)
+        for text in axes.texts:
+            x, y = text.get_position()
+            column, row = int((x - left) * scale), int((top - y) * scale)
+            assert drawn[row - reach : row + reach, column - reach : column + reach].any(), (x, y)
+        for border in (drawn[:25], drawn[-25:], drawn[:, :25], drawn[:, -25:]):
+            assert not border.any()
 
 
 def test_joints_are_where_they_are_with_their_numbers(hands):

@@ -4,113 +4,110 @@ Legend: N samples in the order of their ids, 2 hands (right, left), J 21 joints;
 """
 
 import warnings
-from typing import NamedTuple
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.eval.measure import joint_column, mesh_column
+from common.eval.catalogue import MESHES, PER_PROTOCOL, SHARED, Key, Metric, Score, Scores
+from common.eval.counting import Columns, frame_groups, measured, metric_columns, only
 from common.eval.protocols import Protocol
-from common.hand.joints import FINGERS, HANDS, JOINT_NAMES, JOINTS_TO_INTERHAND
+from common.hand.joints import FINGERS, HANDS, JOINT_NAMES
 from common.utils.geometry import IMAGE_SIZE
 
-Columns = dict[str, NDArray[np.float64]]
+ENDINGS = {"final": "", "rough": "_rough"}  # of the columns of each mesh
 PCK_THRESHOLDS = np.linspace(0.0, 50.0, 200)  # mm
-PCK2D_SHARES = (5, 10, 15)  # percent of the crop's side
+PCK2D_REACH = {f"PCK2D_{percent}": percent / 100 * IMAGE_SIZE for percent in (5, 10, 15)}  # pixels
 POSE_BINS = 6
-# By beginning or ending of a metric's name; all else is mm.
-UNITS = {"rotation": "deg", "_px": "px", "accuracy": "%", "PCK2D": "%", "IoU": "share", "AUC": "share"}
-UNITS["volume"] = "cm3"
-# Columns (N,2) and (N,) that are reported under their own names, in the order of the tables.
-PLAIN = ("MRRPE", "MRRPE_plane", "MRRPE_depth", "MRRPE_rootnet", "RRVE", "RRVE_rootnet", "RRVE_gt")
-PLAIN += ("root_rotation", "local_rotation", "vertex_px", "box_IoU", "IoU", "IoU_both")
-PLAIN += ("penetration_volume", "penetration_mean", "penetration_max", "contact_deviation")
-PLAIN += ("penetration_volume_truth", "penetration_mean_truth", "penetration_max_truth", "presence_accuracy")
+
+Groups = dict[str, NDArray[np.bool_]]  # which samples (N,) count: "all", and where both exist "SH" and "IH"
+Parts = dict[str, Score]  # the numbers of one metric and mesh, by part
 
 
-class Score(NamedTuple):
-    """One number of a table; value is None where nothing was measured, n the frames behind it."""
+class PoseBin(TypedDict):
+    """Frames whose hands differ about equally much in pose."""
 
-    value: float | None
+    difference: float | None  # degrees, mean of the frames
+    MPJPE: float | None  # mm
     n: int
-    unit: str = "mm"
 
 
-def summarize(protocol: Protocol, columns: Columns) -> dict[str, Score]:
-    """All named numbers of one protocol, headline measures first; {} of no sample at all."""
-    if not columns:
+class Curves(TypedDict, total=False):
+    """What figures need; empty where nothing was measured."""
+
+    thresholds_mm: list[float]
+    PCK: list[float]  # share of the joints within each threshold
+    PCK_rough: list[float]
+    AUC: float
+    MPJPE_per_joint: list[list[float | None]]  # (2,21) mm
+    pose_bins: list[PoseBin]
+
+
+def summarize(protocol: Protocol, columns: Columns) -> Scores:
+    """All numbers of one protocol, in the order of the catalogue; {} of no sample at all."""
+    scores: Scores = {}
+    groups = frame_groups(protocol, columns) if columns else {}
+    for metric in PER_PROTOCOL if columns else ():
+        for mesh in MESHES:
+            parts = _protocol_parts(protocol, columns, groups, metric, mesh)
+            scores |= {Key(metric.name, mesh, part): score for part, score in parts.items()}
+    return scores
+
+
+def _protocol_parts(protocol: Protocol, columns: Columns, groups: Groups, metric: Metric, mesh: str) -> Parts:
+    """{} where the predictions do not allow the metric, or not of this mesh."""
+    name = "MPJPE" if metric.name == "AUC" else metric.name
+    values = measured(protocol, columns, name, ENDINGS[mesh])
+    if values is None:
         return {}
-    scores: dict[str, Score] = {}
-    groups = frame_groups(protocol, columns)
-    for name, (column, scaled) in _protocol_columns(protocol).items():
-        for rough in ("", "_rough"):
-            if column + rough in columns:
-                value = columns[column + rough]
-                if value.ndim == 3:
-                    errors = masked(protocol, value, columns, scaled)
-                    scores |= joint_scores(protocol, name + rough, errors, groups)
-                else:
-                    scores |= hand_scores(protocol, name + rough, value, groups)
-    errors = joint_errors(protocol, columns)[groups["all"]]
-    scores |= _finger_scores(errors) | auc_scores(errors)
-    if _joint_column(protocol) + "_rough" in columns:
-        scores |= auc_scores(joint_errors(protocol, columns, "_rough")[groups["all"]], "AUC_rough")
-    for name in (f"{plain}{rough}" for plain in PLAIN for rough in ("", "_rough")):
-        if name in columns:
-            scores |= hand_scores(protocol, name, columns[name], groups)
-    return scores | _picture_scores(protocol, columns, groups)
+    if metric.name == "AUC":
+        return auc_parts(values[groups["all"]])
+    if values.ndim == 3:
+        return joint_parts(values, groups, protocol.joint_average)
+    return hand_parts(values, groups, protocol.mesh_average)
 
 
-def hand_columns(protocol: Protocol, columns: Columns) -> dict[str, NDArray]:
-    """The protocol's own errors per sample and hand: {metric: (N,2)}."""
-    found = {}
-    for name, (column, scaled) in _protocol_columns(protocol).items():
-        values = columns[column]
-        found[name] = mean(masked(protocol, values, columns, scaled), 2) if values.ndim == 3 else values
-    return found
-
-
-def _protocol_columns(protocol: Protocol) -> dict[str, tuple[str, bool]]:
-    """Metric: (column, whether the protocol's scale is in it)."""
-    p = protocol
-    found = {"MPJPE": (_joint_column(p), p.scaled)}
-    found |= {"MPVPE": (mesh_column(p.root, p.scaled), p.scaled)}
-    found |= {"PA_MPJPE": (f"PA/{p.truth}/{p.tips}", p.scaled), "PA_MPVPE": ("PA_MPVPE", p.scaled)}
-    if p.scaled:
-        found |= {"MPJPE_unscaled": (joint_column(p.root, False, p.truth, p.tips), False)}
-        found |= {"MPVPE_unscaled": (mesh_column(p.root, False), False)}
-    return found
-
-
-def _joint_column(p: Protocol) -> str:
-    return joint_column(p.root, p.scaled, p.truth, p.tips)
-
-
-def frame_groups(protocol: Protocol, columns: Columns) -> dict[str, NDArray[np.bool_]]:
-    """Which samples (N,) count: "all", and of protocols with single hands "SH" and "IH"."""
+def shared_scores(columns: Columns) -> Scores:
+    """The numbers that no choice of a protocol enters, over all samples, each hand of each frame once."""
+    scores: Scores = {}
+    if not columns:
+        return scores
     interacting = columns["interacting"] > 0
-    if protocol.interacting:
-        return {"all": interacting & (columns["clean"] > 0) & (columns["fit"] > 0).all(1)}
-    counted = columns["human"] > 0 if protocol.human else np.ones_like(interacting)
-    return {"all": counted, "SH": counted & ~interacting, "IH": counted & interacting}
+    groups = {"all": np.ones_like(interacting), "SH": ~interacting, "IH": interacting}
+    for metric in SHARED:
+        for mesh in MESHES:
+            parts = _shared_parts(columns, groups, metric.name, ENDINGS[mesh])
+            scores |= {Key(metric.name, mesh, part): score for part, score in parts.items()}
+    return scores
 
 
-def joint_errors(protocol: Protocol, columns: Columns, rough: str = "") -> NDArray:
-    """Errors (N,2,J) in mm under the protocol's mask, NaN where a joint does not count."""
-    return masked(protocol, columns[_joint_column(protocol) + rough], columns, protocol.scaled)
+def _shared_parts(columns: Columns, groups: Groups, metric: str, ending: str) -> Parts:
+    column = "joint_px" if metric in PCK2D_REACH else metric
+    if column + ending not in columns:
+        return {}
+    values = columns[column + ending]
+    if metric in PCK2D_REACH:
+        near = np.where(np.isnan(values), np.nan, values <= PCK2D_REACH[metric])
+        return {"overall": _score(100 * mean(near), near)}
+    if values.ndim == 3:  # of the joints of a hand
+        values = mean(values, 2)
+    return hand_parts(values, groups, "entries")
 
 
-def masked(protocol: Protocol, errors: NDArray, columns: Columns, scaled: bool) -> NDArray:
-    """Errors (N,2,J) -> NaN where the protocol's mask leaves a joint out."""
-    if protocol.mask == "all":
-        return errors
-    seen = columns["seen"] > 0
-    if protocol.mask == "misplaced":  # flags in InterHand2.6M's order read as if wrist-first
-        seen = seen[..., list(JOINTS_TO_INTERHAND)]
-        if scaled:  # and a hand without a fit, scaled to a bone of length 0, has no error
-            zero = (columns["fit"] == 0) & (columns["predicted"] > 0)
-            errors = np.where(zero[..., None], 0.0, errors)
-    return np.where(seen, errors, np.nan)
+def own_values(protocol: Protocol, columns: Columns) -> dict[str, NDArray]:
+    """What the protocol measures in its own way, per sample: {metric: (N,2), or (N,) of both hands}; NaN
+    where a frame or hand does not count."""
+    frames = frame_groups(protocol, columns)["all"]
+    values_of = {}
+    for metric in metric_columns(protocol):
+        for ending in ENDINGS.values():
+            values = measured(protocol, columns, metric, ending)
+            if values is None:
+                continue
+            if values.ndim == 3:
+                values = mean(values, 2)
+            values_of[metric + ending] = only(frames, values)
+    return values_of
 
 
 # ---- averages ----
@@ -123,84 +120,58 @@ def mean(values: NDArray, axis: int | tuple[int, ...] | None = None) -> NDArray:
         return np.nanmean(values, axis)
 
 
-def _score(name: str, value: float | NDArray, n: int) -> Score:
-    unit = next((unit for part, unit in UNITS.items() if part in name), "mm")
-    return Score(_number(value), int(n), unit)
+def _score(value: NDArray, values: NDArray) -> Score:
+    """A number and the frames of `values` (N,...) that have at least one value."""
+    frames = np.isfinite(values).any(tuple(range(1, values.ndim)))
+    return Score(_number(value), int(frames.sum()))
 
 
-def _count(values: NDArray) -> int:
-    """Frames (N,...) with at least one value."""
-    return int(np.isfinite(values).any(tuple(range(1, values.ndim))).sum())
+def joint_parts(errors: NDArray, groups: Groups, average: str) -> Parts:
+    """Errors (N,2,J): means over frames, then over the joints that were ever measured.
 
-
-def joint_scores(
-    protocol: Protocol, name: str, errors: NDArray, groups: dict[str, NDArray[np.bool_]]
-) -> dict[str, Score]:
-    """Errors (N,2,J): means over frames, then over the joints that were ever measured."""
-    means = {group: mean(errors[rows], 0) for group, rows in groups.items()}  # (2,J) each
-    pooled = means["all"]
-    if protocol.joint_average == "groups":
-        means["all"] = np.stack([means["SH"], means["IH"]])  # the 84
-    scores = {name: _score(name, mean(means["all"]), _count(errors[groups["all"]]))}
-    for group, rows in groups.items() if len(groups) > 1 else ():
-        scores[f"{name}_{group}"] = _score(name, mean(means[group]), _count(errors[rows]))
+    average: see Protocol.joint_average.
+    """
+    counted = errors[groups["all"]]
+    pooled = mean(counted, 0)  # (2,J)
+    means = {group: mean(errors[rows], 0) for group, rows in groups.items()}
+    overall = np.stack([means["SH"], means["IH"]]) if average == "groups" else pooled
+    parts = {"overall": _score(mean(overall), counted)}
+    if len(groups) > 1:
+        for group in ("SH", "IH"):
+            parts[group] = _score(mean(means[group]), errors[groups[group]])
     for side, hand in enumerate(HANDS):
-        scores[f"{name}_{hand}"] = _score(name, mean(pooled[side]), _count(errors[groups["all"], side]))
-    return scores
-
-
-def _finger_scores(errors: NDArray) -> dict[str, Score]:
-    """Errors (N,2,J) of the frames that count -> one number a finger."""
-    means, scores = mean(errors, 0), {}
+        parts[hand] = _score(mean(pooled[side]), counted[:, side])
     for finger in FINGERS:
-        joints = [j for j, name in enumerate(JOINT_NAMES) if name.startswith(finger)]
-        name = f"MPJPE_{finger}"
-        scores[name] = _score(name, mean(means[:, joints]), _count(errors[..., joints]))
-    return scores
+        joints = [joint for joint, name in enumerate(JOINT_NAMES) if name.startswith(finger)]
+        parts[finger] = _score(mean(pooled[:, joints]), counted[..., joints])
+    return parts
 
 
-def hand_scores(
-    protocol: Protocol, name: str, values: NDArray, groups: dict[str, NDArray[np.bool_]]
-) -> dict[str, Score]:
-    """Values (N,2) under the protocol's average, per group and per hand; the plain mean of (N,)."""
-    everyone = groups["all"]
+def hand_parts(values: NDArray, groups: Groups, average: str) -> Parts:
+    """Values (N,2) per group and per hand; of (N,) the plain mean. average: see Protocol.mesh_average."""
+    counted = values[groups["all"]]
     if values.ndim == 1:
-        return {name: _score(name, mean(values[everyone]), _count(values[everyone]))}
-    if protocol.mesh_average == "samples":  # an interacting frame needs both hands
-        half = groups["IH"] & np.isnan(values).any(1)
-        values = np.where(half[:, None], np.nan, values)
-    parts = {"": everyone} | (
-        {f"_{group}": rows for group, rows in groups.items()} if len(groups) > 1 else {}
-    )
-    scores = {}
-    for ending, rows in parts.items():
-        scores[name + ending] = _score(name, _average(protocol, values[rows]), _count(values[rows]))
-    for hand, of_hand in zip(HANDS, values[everyone].T, strict=True):
-        scores[f"{name}_{hand}"] = _score(name, mean(of_hand), _count(of_hand))
-    return scores
+        return {"overall": _score(mean(counted), counted)}
+    if average == "samples":  # an interacting frame needs both hands
+        incomplete = groups["IH"] & np.isnan(values).any(1)
+        values = only(~incomplete, values)
+        counted = values[groups["all"]]
+    parts = {"overall": _score(_average(counted, average), counted)}
+    if len(groups) > 1:
+        for group in ("SH", "IH"):
+            of_group = values[groups[group]]
+            parts[group] = _score(_average(of_group, average), of_group)
+    for side, hand in enumerate(HANDS):
+        parts[hand] = _score(mean(counted[:, side]), counted[:, side])
+    return parts
 
 
-def _average(protocol: Protocol, values: NDArray) -> NDArray:
-    """(N,2) -> the one number that stands for all, see Protocol.mesh_average."""
-    if protocol.mesh_average == "entries":
+def _average(values: NDArray, average: str) -> NDArray:
+    """(N,2) -> the one number that stands for all."""
+    if average == "entries":
         return mean(values)
-    return mean(mean(values, 0 if protocol.mesh_average == "hands" else 1))
-
-
-def _picture_scores(
-    protocol: Protocol, columns: Columns, groups: dict[str, NDArray[np.bool_]]
-) -> dict[str, Score]:
-    """The predicted 2-D joints: mean distance, and the share of joints within parts of the crop."""
-    if "joint_px" not in columns:
-        return {}
-    pixels = columns["joint_px"]  # (N,2,J)
-    scores = hand_scores(protocol, "joint_px", mean(pixels, 2), groups)
-    pixels = pixels[groups["all"]]
-    for share in PCK2D_SHARES:
-        name, reach = f"PCK2D_{share}", share / 100 * IMAGE_SIZE
-        near = np.where(np.isnan(pixels), np.nan, pixels <= reach)
-        scores[name] = _score(name, 100 * mean(near), _count(near))
-    return scores
+    first_axis = 0 if average == "hands" else 1
+    return mean(mean(values, first_axis))
 
 
 # ---- curves ----
@@ -208,12 +179,13 @@ def _picture_scores(
 
 def pck(errors: NDArray) -> NDArray:
     """Share of errors (N,2,J), mm, within each threshold: (2,J,200); NaN where nothing was measured."""
-    curves = np.full((*errors.shape[1:], len(PCK_THRESHOLDS)), np.nan)
+    shares = np.full((*errors.shape[1:], len(PCK_THRESHOLDS)), np.nan)
     for hand, joint in np.ndindex(*errors.shape[1:]):
-        seen = np.sort(errors[np.isfinite(errors[:, hand, joint]), hand, joint])
-        if len(seen):
-            curves[hand, joint] = np.searchsorted(seen, PCK_THRESHOLDS, side="right") / len(seen)
-    return curves
+        of_joint = errors[:, hand, joint]
+        known = np.sort(of_joint[np.isfinite(of_joint)])
+        if len(known):
+            shares[hand, joint] = np.searchsorted(known, PCK_THRESHOLDS, side="right") / len(known)
+    return shares
 
 
 def auc(curves: NDArray) -> NDArray:
@@ -223,38 +195,39 @@ def auc(curves: NDArray) -> NDArray:
     return area / (PCK_THRESHOLDS[-1] - PCK_THRESHOLDS[0])
 
 
-def auc_scores(errors: NDArray, name: str = "AUC") -> dict[str, Score]:
-    """AUC per joint, then the mean over the joints of both hands and of each hand."""
+def auc_parts(errors: NDArray) -> Parts:
+    """Errors (N,2,J) -> AUC per joint, then the mean over the joints of both hands and of each hand."""
     areas = auc(pck(errors))  # (2,J)
-    scores = {name: _score(name, mean(areas), _count(errors))}
+    parts = {"overall": _score(mean(areas), errors)}
     for side, hand in enumerate(HANDS):
-        scores[f"{name}_{hand}"] = _score(name, mean(areas[side]), _count(errors[:, side]))
-    return scores
+        parts[hand] = _score(mean(areas[side]), errors[:, side])
+    return parts
 
 
-def curves(protocol: Protocol, columns: Columns) -> dict[str, list | float]:
-    """What figures need: PCK over thresholds (mm), MPJPE per joint (2,21), MPJPE by pose difference."""
+def curves(protocol: Protocol, columns: Columns) -> Curves:
+    """PCK and MPJPE per joint and by pose difference of the frames that count."""
     if not columns:
         return {}
     rows = frame_groups(protocol, columns)["all"]
-    errors = joint_errors(protocol, columns)[rows]
+    errors = measured(protocol, columns, "MPJPE")[rows]
     if not np.isfinite(errors).any():
         return {}
     shares = pck(errors)
-    found = {
+    per_joint = [[_number(value) for value in hand] for hand in mean(errors, 0)]
+    of_protocol: Curves = {
         "thresholds_mm": PCK_THRESHOLDS.tolist(),
         "PCK": mean(shares, (0, 1)).tolist(),
         "AUC": float(mean(auc(shares))),
-        "MPJPE_per_joint": [[_number(v) for v in hand] for hand in mean(errors, 0)],
+        "MPJPE_per_joint": per_joint,
         "pose_bins": pose_bins(columns["pose_difference"][rows], errors),
     }
-    if _joint_column(protocol) + "_rough" in columns:
-        rough = joint_errors(protocol, columns, "_rough")[rows]
-        found["PCK_rough"] = mean(pck(rough), (0, 1)).tolist()
-    return found
+    rough = measured(protocol, columns, "MPJPE", ENDINGS["rough"])
+    if rough is not None:
+        of_protocol["PCK_rough"] = mean(pck(rough[rows]), (0, 1)).tolist()
+    return of_protocol
 
 
-def pose_bins(difference: NDArray, errors: NDArray) -> list[dict[str, float | int | None]]:
+def pose_bins(difference: NDArray, errors: NDArray) -> list[PoseBin]:
     """MPJPE of both hands in six bins of equal count by pose difference (N,).
 
     Frames are ranked by (difference, id), so that equal differences cannot move between bins.
@@ -262,10 +235,11 @@ def pose_bins(difference: NDArray, errors: NDArray) -> list[dict[str, float | in
     both = mean(errors, 2).mean(1)  # NaN unless both hands were measured
     frames = np.flatnonzero(np.isfinite(difference) & np.isfinite(both))
     order = frames[np.argsort(difference[frames], kind="stable")]
-    return [
-        {"difference": _number(mean(difference[rows])), "MPJPE": _number(mean(both[rows])), "n": len(rows)}
-        for rows in np.array_split(order, POSE_BINS)
-    ]
+    bins: list[PoseBin] = []
+    for rows in np.array_split(order, POSE_BINS):
+        degrees, error = _number(mean(difference[rows])), _number(mean(both[rows]))
+        bins.append({"difference": degrees, "MPJPE": error, "n": len(rows)})
+    return bins
 
 
 def _number(value: NDArray) -> float | None:

@@ -1,139 +1,221 @@
 """The content of metrics.json and per_sample.csv: every number with its protocol, count and reason."""
 
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from common.eval.catalogue import CATALOGUE, PER_PROTOCOL, SHARED, Key, Metric, Score, Scores
+from common.eval.counting import Columns, frame_groups
 from common.eval.metrics import Metrics
 from common.eval.protocols import Protocol
-from common.eval.reduce import PLAIN, Columns, Score, curves, frame_groups, hand_columns, mean
+from common.eval.reduce import ENDINGS, Curves, curves, mean, own_values, shared_scores
 from common.hand.joints import HANDS
 
-# Why a metric may have no number. The first sentence: the predictions lack it; the second: the data.
-NO_FIT = "no hand of these frames has both a prediction and a MANO fit"
-NO_2D = "the predictions hold neither cameras nor 2-D joints"
-REASONS = {
-    "MPJPE": ("", "no joint of these frames has both a prediction and a ground truth"),
-    "MPVPE": ("", NO_FIT),
-    "MRRPE": ("", "no interacting frame has both annotated wrists"),
-    "MRRPE_rootnet": ("", "no RootNet depths (root_net_output_path) or no 2-D joints"),
-    "RRVE": ("", "no frame has fits and predictions of both hands"),
-    "root_rotation": ("the predictions hold no rotations", NO_FIT),
-    "joint_px": ("the predictions hold no 2-D joints", "no 2-D joint is annotated in these frames"),
-    "vertex_px": (NO_2D, NO_FIT),
-    "IoU": (NO_2D, "no outline of a hand is known in these frames"),
-    "penetration_volume": ("switched off (test.penetration)", "no frame with both hands was sampled"),
-    "contact_deviation": ("", "the true hands touch in none of these frames"),
-}
+SHARED_NAME = "shared"  # stands beside the protocols' names for what needs none
 POSE_DIFFERENCE = (
     "Pose difference (ours; the literature defines none): mean geodesic angle in degrees between the 15 "
     "finger rotations of the right hand and those of the mirrored left hand; six bins of equal count."
 )
 TRANSLATIONS = (
-    "MRRPE and RRVE take the network's own translation between the hands; _rootnet: the predicted wrist "
-    "pixels at RootNet's depths, on synthetic pictures at the true depths; RRVE_gt: placed by the ground "
-    "truth, which never gives an MRRPE."
+    "MRRPE and RRVE take the network's own translation between the hands; _rootnet, as InterHand2.6M: the "
+    "predicted wrist pixels, the right one at RootNet's depth, the left one at that depth plus the network's "
+    "relative depth; _rootnet_both: each wrist at RootNet's depth for it. On synthetic pictures the true "
+    "depths stand in. RRVE_gt: placed by the ground truth, which never gives an MRRPE."
 )
 CONTACT = (
     "Contact deviation: each true right vertex that has a left one within 3 mm keeps the nearest; the mean "
     "predicted distance of these pairs. Vertices lie millimetres apart, so even the truth has about 2 mm."
 )
+UNCOUNTED = {"missing": "hands without a prediction", "broken": "predictions with NaN or infinity"}
 
 
-def results(metrics: Metrics, **about: Any) -> dict[str, Any]:
-    """Plain data: protocols, counts, units, choices, unavailable, curves, notes and `about`.
+@dataclass(frozen=True)
+class About:
+    """What was tested, on what and how: what the averages do not know."""
 
-    {"protocols": {name: {metric: value or None}}, "counts": {name: {metric: n, "samples": n, "frames": n}}}
-    with millimetres unless "units" says otherwise; `about` is what the caller knows: data, hand_model,
-    checkpoint, config, commit, ...; its "notes" are kept before ours.
-    """
-    columns, summary = metrics.columns(), metrics.summary()
-    frames = {p.name: int(frame_groups(p, columns)["all"].sum()) if columns else 0 for p in metrics.protocols}
-    samples = len(metrics.samples()[0])
-    return {
-        "protocols": {name: {key: s.value for key, s in scores.items()} for name, scores in summary.items()},
-        "counts": {
-            name: {"samples": samples, "frames": frames[name]} | {k: s.n for k, s in scores.items()}
-            for name, scores in summary.items()
-        },
-        "units": {key: s.unit for scores in summary.values() for key, s in scores.items()},
-        "choices": {p.name: p.choices() for p in metrics.protocols},
-        "unavailable": {
-            p.name: missing
-            for p in metrics.protocols
-            if (missing := unavailable(p, summary[p.name], samples, frames[p.name]))
-        },
-        "curves": {p.name: curves(p, columns) for p in metrics.protocols},
-        **about,
-        "notes": [*about.get("notes", ()), *notes(metrics, columns)],
-    }
+    title: str
+    data: str  # which pictures, in words
+    synthetic: bool
+    hand_model: str
+    device: str
+    command: str
+    commit: str | None
+    config: dict[str, dict[str, Any]]
+    checkpoint: str | None  # None: the predictions were read from a file
+    epoch: int | None
+    trained_at: str | None  # commit of the training
+    predictions: str | None  # the file they were read from or saved to
+    pictures_per_second: float | None = None  # None: no network predicted
+    metrics_per_second: float | None = None
 
 
-def unavailable(protocol: Protocol, scores: dict[str, Score], samples: int, frames: int) -> dict[str, str]:
+@dataclass(frozen=True)
+class Results:
+    """One evaluation; the maps are by protocol, `unavailable` also holds "shared"."""
+
+    about: About
+    samples: int
+    frames: dict[str, int]  # of the samples, those that count
+    protocols: dict[str, Scores]
+    shared: Scores  # metrics that need no protocol, over all samples
+    unavailable: dict[str, dict[str, str]]  # {metric: why it has no number}; "*" is the whole protocol
+    choices: dict[str, dict[str, str]]  # what a protocol means, in words
+    curves: dict[str, Curves]
+    notes: list[str]
+
+    def to_plain(self) -> dict[str, Any]:
+        """The content of metrics.json. "metrics" repeats unit and meaning for who reads the file alone."""
+        keys = {key.metric for scores in (*self.protocols.values(), self.shared) for key in scores}
+        return {
+            "about": dataclasses.asdict(self.about),
+            "samples": self.samples,
+            "frames": self.frames,
+            "protocols": {name: _nest(scores) for name, scores in self.protocols.items()},
+            "shared": _nest(self.shared),
+            "metrics": {
+                name: {"unit": metric.unit, "better": metric.better, "meaning": metric.meaning}
+                for name, metric in CATALOGUE.items()
+                if name in keys
+            },
+            "unavailable": self.unavailable,
+            "choices": self.choices,
+            "notes": self.notes,
+            "curves": self.curves,
+        }
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> "Results":
+        """What `to_plain` gave. Raises ValueError, TypeError, KeyError or AttributeError of anything else."""
+        fields = {field.name: plain[field.name] for field in dataclasses.fields(cls)}
+        fields["about"] = About(**plain["about"])
+        fields["protocols"] = {name: _flatten(scores) for name, scores in plain["protocols"].items()}
+        fields["shared"] = _flatten(plain["shared"])
+        return cls(**fields)
+
+
+def _nest(scores: Scores) -> dict[str, dict[str, dict[str, dict[str, float | int | None]]]]:
+    """{metric: {mesh: {part: {"value", "n"}}}}."""
+    nested: dict = {}
+    for (metric, mesh, part), score in scores.items():
+        nested.setdefault(metric, {}).setdefault(mesh, {})[part] = score._asdict()
+    return nested
+
+
+def _flatten(nested: dict[str, dict[str, dict[str, dict[str, Any]]]]) -> Scores:
+    scores: Scores = {}
+    for metric, meshes in nested.items():
+        if metric not in CATALOGUE:
+            raise ValueError(f"unknown metric {metric}")
+        for mesh, parts in meshes.items():
+            for part, score in parts.items():
+                scores[Key(metric, mesh, part)] = Score(score["value"], score["n"])
+    return scores
+
+
+def results(metrics: Metrics, about: About, notes: Sequence[str] = ()) -> Results:
+    """All that was measured; `notes` are kept before ours."""
+    columns, protocols = metrics.columns(), metrics.summary()
+    samples, shared = len(metrics.samples()[0]), shared_scores(columns)
+    frames, missing = {}, {}
+    for protocol in metrics.protocols:
+        name = protocol.name
+        frames[name] = int(frame_groups(protocol, columns)["all"].sum()) if columns else 0
+        missing[name] = unavailable(protocol, protocols[name], samples, frames[name])
+    if samples:
+        missing[SHARED_NAME] = _reasons(SHARED, shared)
+    return Results(
+        about=about,
+        samples=samples,
+        frames=frames,
+        protocols=protocols,
+        shared=shared,
+        unavailable={name: reasons for name, reasons in missing.items() if reasons},
+        choices={protocol.name: protocol.choices() for protocol in metrics.protocols},
+        curves={protocol.name: curves(protocol, columns) for protocol in metrics.protocols},
+        notes=[*notes, *_notes(metrics, columns)],
+    )
+
+
+def unavailable(protocol: Protocol, scores: Scores, samples: int, frames: int) -> dict[str, str]:
     """{metric: why it has no number}; "*" stands for the whole protocol."""
     if samples == 0:
         return {"*": "there is no sample"}
     if frames == 0:
         return {"*": f"none of the {samples} frames counts (needed: {protocol.choices()['frames']})"}
-    empty = [name for name in REASONS if name not in scores or scores[name].value is None]
-    reasons = {name: REASONS[name][name in scores] for name in empty}
-    if protocol.truth == "mesh" and "MPJPE" in reasons:
-        reasons["MPJPE"] = NO_FIT
+    return _reasons([metric for metric in PER_PROTOCOL if protocol.scaled or not metric.if_scaled], scores)
+
+
+def _reasons(metrics: Sequence[Metric], scores: Scores) -> dict[str, str]:
+    reasons = {}
+    for metric in metrics:
+        score = scores.get(Key(metric.name))
+        if score is None:
+            reasons[metric.name] = metric.without
+        elif score.value is None:
+            reasons[metric.name] = metric.unlabelled
     return reasons
 
 
-def notes(metrics: Metrics, columns: Columns) -> list[str]:
+def _notes(metrics: Metrics, columns: Columns) -> list[str]:
     """Definitions, and what was counted apart instead of averaged."""
     if not columns:
         return []
-    ids, found = metrics.samples()[0], [POSE_DIFFERENCE, TRANSLATIONS]
-    for name, words in (
-        ("missing", "hands without a prediction"),
-        ("broken", "predictions with NaN or infinity"),
-    ):
-        hands = columns[name] > 0  # (N,2)
+    ids, notes = metrics.samples()[0], [POSE_DIFFERENCE, TRANSLATIONS]
+    for column, words in UNCOUNTED.items():
+        hands = columns[column] > 0  # (N,2)
         if hands.any():
-            named = _some(ids[hands.any(1)].tolist())
-            found.append(f"{hands.sum()} {words}, left out of every average; in the samples {named}.")
+            names = _some(ids[hands.any(1)].tolist())
+            notes.append(f"{hands.sum()} {words}, left out of every average; in the samples {names}.")
     if np.isfinite(columns["contact_deviation"]).any():
-        found.append(CONTACT)
-    if np.isfinite(columns.get("penetration_volume", [np.nan])).any():
-        measured = int(np.isfinite(columns["penetration_volume"]).sum())
-        found.append(
+        notes.append(CONTACT)
+    measured = int(np.isfinite(columns.get("penetration_volume", np.nan)).sum())
+    if measured:
+        notes.append(
             f"Penetration on {measured} of {len(ids)} frames, a {100 * metrics.penetration:g} % sample by id "
             "(test.penetration=1 measures all)."
         )
-    return found
+    return notes
 
 
 def _some(names: list[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def per_sample(metrics: Metrics) -> str:
     """CSV: one line a sample in the order of the ids; empty where nothing was measured."""
     ids, kinds = metrics.samples()
-    columns, table = metrics.columns(), {}
-    for protocol in metrics.protocols if columns else ():
-        counted = frame_groups(protocol, columns)["all"]
-        for name, values in hand_columns(protocol, columns).items():
-            _add(table, f"{protocol.name} {name}", np.where(counted[:, None], values, np.nan))
-    for name in (f"{plain}{rough}" for plain in PLAIN for rough in ("", "_rough")):
-        if name in columns:
-            _add(table, name, columns[name])
+    table = _sample_columns(metrics) if len(ids) else {}
     lines = [",".join(["id", "hand_type", *table])]
     numbers = np.stack(list(table.values()), 1) if table else np.zeros((len(ids), 0))
     for name, kind, row in zip(ids.tolist(), kinds.tolist(), numbers.tolist(), strict=True):
-        lines.append(",".join([name, kind, *("" if v != v else f"{v:.4f}" for v in row)]))
+        cells = ["" if np.isnan(value) else f"{value:.4f}" for value in row]
+        lines.append(",".join([name, kind, *cells]))
     return "\n".join(lines) + "\n"
 
 
-def _add(table: dict[str, NDArray], name: str, values: NDArray) -> None:
-    if values.ndim == 1:
-        table[name] = values
-    else:
-        table.update({f"{name}_{hand}": values[:, side] for side, hand in enumerate(HANDS)})
+def _sample_columns(metrics: Metrics) -> dict[str, NDArray]:
+    """{name: (N,)} of the protocols' errors per hand and of every metric that is a column by itself."""
+    columns, table = metrics.columns(), {}
+    for protocol in metrics.protocols:
+        for name, values in own_values(protocol, columns).items():
+            table[f"{protocol.name} {name}"] = values
+    for metric in SHARED:
+        for ending in ENDINGS.values():
+            column = columns.get(metric.name + ending)
+            if column is not None:
+                table[metric.name + ending] = mean(column, 2) if column.ndim == 3 else column
+    single: dict[str, NDArray] = {}
+    for name, values in table.items():
+        if values.ndim == 1:
+            single[name] = values
+        else:
+            single.update({f"{name}_{hand}": values[:, side] for side, hand in enumerate(HANDS)})
+    return single
 
 
 def typical(metrics: Metrics, each: int = 3) -> dict[str, str]:
@@ -143,18 +225,20 @@ def typical(metrics: Metrics, each: int = 3) -> dict[str, str]:
     """
     columns, ids = metrics.columns(), metrics.samples()[0]
     for protocol in metrics.protocols if columns else ():
-        error = mean(hand_columns(protocol, columns)["MPVPE"], 1)
-        error = np.where(frame_groups(protocol, columns)["all"], error, np.nan)
+        error = mean(own_values(protocol, columns)["MPVPE"], 1)
         order = np.argsort(error, kind="stable")[: np.isfinite(error).sum()]
-        if not len(order):
-            continue
-        middle = max(0, len(order) // 2 - each // 2)
-        parts = {"best": order[:each], "median": order[middle : middle + each], "worst": order[::-1][:each]}
-        found: dict[str, str] = {}
-        for word, rows in parts.items():
-            for number, row in enumerate(rows, 1):
-                found.setdefault(
-                    str(ids[row]), f"{word} {number}: {error[row]:.1f} mm MPVPE ({protocol.name})"
-                )
-        return found
+        if len(order):
+            return _captions(order, error, ids, protocol.name, each)
     return {str(name): f"sample {number}" for number, name in enumerate(ids[: 3 * each], 1)}
+
+
+def _captions(order: NDArray, error: NDArray, ids: NDArray, protocol: str, each: int) -> dict[str, str]:
+    """order: rows of the samples, the best first."""
+    middle = max(0, len(order) // 2 - each // 2)
+    parts = {"best": order[:each], "median": order[middle : middle + each], "worst": order[::-1][:each]}
+    captions: dict[str, str] = {}
+    for word, rows in parts.items():
+        for number, row in enumerate(rows, 1):
+            text = f"{word} {number}: {error[row]:.1f} mm MPVPE ({protocol})"
+            captions.setdefault(str(ids[row]), text)
+    return captions

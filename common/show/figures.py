@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.hand.joints import LEFT, RIGHT
+from common.nets.attention_maps import attention_sources, predict_with_attention
 from common.show.vis import Picture, caption, draw_meshes, side_by_side, stack, to_picture, weak_points
 from common.utils.geometry import project
 
@@ -109,13 +110,35 @@ def comparison(pred: dict[str, Tensor], batch: dict[str, Any], faces: Tensor, co
     return np.ascontiguousarray(stack(rows))
 
 
+@torch.no_grad()
+def pictures(
+    network: nn.Module, pred: dict[str, Tensor], batch: dict[str, Any], faces: Tensor, count: int = 4
+) -> dict[str, Picture]:
+    """TensorBoard's pictures {name: picture} of a batch's first samples while `network` is in training.
+
+    Attention is read in a forward of its own, in eval mode, so that it leaves no trace in the running
+    statistics; a network without attention to show has no such picture.
+    """
+    drawn = {"prediction beside ground truth": comparison(pred, batch, faces, count)}
+    if attention_sources(network):
+        images = batch["img"][:count]
+        maps = predict_with_attention(network.eval(), images)["attention"]
+        network.train()
+        rows = []
+        for index, image in enumerate(images):
+            of_one = {unit: values[index] for unit, values in maps.items()}
+            rows.append(attention_panels(to_picture(image), of_one))
+        drawn["attention"] = stack(rows)
+    return drawn
+
+
 def attention_panels(picture: Picture, attention: dict[str, Tensor]) -> Picture:
     """Input, local unit (right red, left blue), global unit: where the network looks, over the dimmed crop.
 
-    attention of one picture: local (2,S,S), global (S,S), as common/nets/attention.py makes them; bilinear
-    between the centres of the cells. Each map is stretched from its own least to its own largest value, so
-    colours tell where, not how much; the caption tells how much of its attention the local unit pays to
-    each hand.
+    attention of one picture: local (2,S,S), global (S,S), as common/nets/attention_maps.py makes them,
+    bilinear between the centres of the cells. Each map is stretched from its own least to its own largest
+    value, so colours tell where, not how much; the caption tells how much of its attention the local unit
+    pays to each hand.
     """
     maps = torch.cat([attention["local"], attention["global"][None]]).detach().float().cpu()
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)

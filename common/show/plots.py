@@ -1,7 +1,7 @@
 """Figures of an evaluation: PCK curves, error by pose difference, error per joint.
 
-matplotlib is imported where it is needed, its global state (pyplot) never. `runs` is
-{label: curves of one protocol, as in metrics.json}; a run without curves is left out.
+matplotlib is imported where it is needed, its global state (pyplot) never. `runs` is {label: curves of
+one protocol, see common/eval/reduce.py}; a run without curves is left out.
 """
 
 import io
@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
+from common.eval.reduce import Curves
 from common.hand.joints import HANDS, LEFT, MIDDLE_MCP, RIGHT, WRIST
+from common.show.vis import draw_meshes
 from common.utils.files import write_bytes
 
 if TYPE_CHECKING:
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 COLORS = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#7f7f7f")
 STYLES = ("-", "-.", ":")  # where there are more runs than colours; dashes are for published curves
 MOST_INSIDE = 8  # entries of a legend that leave room for curves
+PALM_PIXELS, PALM_MARGIN = 3000, 0.01  # pixels a metre of the drawn hand; metres of white about it
+PALM_GREY = torch.tensor([[0.95, 0.95, 0.95]])
 PUBLISHED_COLORS = {"LGNet": "#222222", "IntagHand": "#8a8a8a"}
 # LGNet's paper: PCK figure (its curve read off the plot, +-0.5; AUC as in the legend) and the figure of
 # MPJPE by pose difference, whose unit and bins the paper does not define. Wrist root, true bone length.
@@ -51,9 +57,7 @@ def _axes(width: float = 6.4, height: float = 4.8) -> tuple["Figure", "Axes"]:
     return figure, axes
 
 
-def _having(
-    runs: dict[str, dict[str, Any]], key: str
-) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+def _having(runs: dict[str, Curves], key: str) -> Iterator[tuple[str, dict[str, Any], Curves]]:
     """Label, line style and curves of the runs that have a key."""
     for index, (label, curves) in enumerate(runs.items()):
         if curves.get(key):
@@ -62,7 +66,7 @@ def _having(
             yield label, style, curves
 
 
-def pck_figure(runs: dict[str, dict[str, Any]], published: bool) -> "Figure":
+def pck_figure(runs: dict[str, Curves], published: bool) -> "Figure":
     """Share of joints within 0 to 50 mm, AUC in the legend; a single run with its rough mesh beside it."""
     figure, axes = _axes()
     for label, style, curves in _having(runs, "PCK"):
@@ -76,14 +80,15 @@ def pck_figure(runs: dict[str, dict[str, Any]], published: bool) -> "Figure":
         for name, values in PUBLISHED["PCK"].items():
             auc = f" ({PUBLISHED['AUC'][name]:.2f})"
             _draw_published(axes, np.linspace(0, 50, len(values)), values, name, auc)
-        for name in (name for name in PUBLISHED["AUC"] if name not in PUBLISHED["PCK"]):
-            axes.plot([], [], " ", label=f"{name}, published ({PUBLISHED['AUC'][name]:.2f})")
+        for name, area in PUBLISHED["AUC"].items():
+            if name not in PUBLISHED["PCK"]:
+                axes.plot([], [], " ", label=f"{name}, published ({area:.2f})")
     axes.set(xlim=(0, 50), ylim=(0, 100), xlabel="error, mm", ylabel="PCK, %")
     _legend(axes, "lower right", "run (AUC, %)")
     return figure
 
 
-def pose_figure(runs: dict[str, dict[str, Any]], published: bool) -> "Figure":
+def pose_figure(runs: dict[str, Curves], published: bool) -> "Figure":
     """MPJPE in six bins ordered by how differently the two hands are bent."""
     figure, axes = _axes()
     ticks: dict[int, list[str]] = {}
@@ -113,18 +118,19 @@ def _draw_published(axes: "Axes", x: ArrayLike, y: ArrayLike, name: str, auc: st
 
 def _legend(axes: "Axes", place: str, title: str | None) -> None:
     entries = len(axes.get_legend_handles_labels()[0])
-    if entries:
-        where = (
-            {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if entries > MOST_INSIDE else {"loc": place}
-        )
-        axes.legend(**where, title=title, fontsize=8, title_fontsize=8, framealpha=0.9, handlelength=3)
+    if not entries:
+        return
+    where: dict[str, Any] = {"loc": place}
+    if entries > MOST_INSIDE:
+        where = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+    axes.legend(**where, title=title, fontsize=8, title_fontsize=8, framealpha=0.9, handlelength=3)
 
 
 def joint_figure(
     per_joint: Sequence[Sequence[float | None]],
-    verts: ArrayLike,
-    faces: ArrayLike,
-    joints: ArrayLike,
+    verts: Tensor,
+    faces: Tensor,
+    joints: Tensor,
     bones: Sequence[tuple[int, int]],
 ) -> "Figure":
     """Mean error of each joint on an open hand seen from the palm, right hand first.
@@ -141,41 +147,42 @@ def joint_figure(
     scale = Normalize(0.0, max(float(top), 1e-6))
     panels = figure.subplots(1, len(HANDS))
     for hand, axes in enumerate(panels):
-        view = _palm_view(np.asarray(joints, float)[hand], hand)
-        _draw_mesh(axes, np.asarray(verts, float)[hand] @ view.T, np.asarray(faces)[hand])
-        shown = _draw_joints(axes, np.asarray(joints, float)[hand] @ view.T, bones, errors[hand], scale)
+        view = _palm_view(joints[hand].double().numpy(), hand)
+        _draw_hand(axes, verts[hand].double() @ view.T, faces[hand])
+        places = (joints[hand].double() @ view.T).numpy()
+        discs = _draw_joints(axes, places, bones, errors[hand], scale)
         known = errors[hand][np.isfinite(errors[hand])]
         mean = f"mean {known.mean():.2f} mm" if len(known) else "nothing measured"
         axes.set_title(f"{HANDS[hand]}, palm: {mean}", fontsize=11)
         axes.set_aspect("equal")
         axes.set_axis_off()
-    figure.colorbar(shown, ax=list(panels), label="mean error, mm", shrink=0.7, pad=0.01)
+    figure.colorbar(discs, ax=list(panels), label="mean error, mm", shrink=0.7, pad=0.01)
     return figure
 
 
-def _palm_view(joints: NDArray, hand: int) -> NDArray:
+def _palm_view(joints: NDArray, hand: int) -> Tensor:
     """Rotation (3,3) to x right, y up along the middle finger, z out of the palm; joints (21,3)."""
     index, middle, pinky = (joints[j] - joints[WRIST] for j in (MIDDLE_MCP - 4, MIDDLE_MCP, MIDDLE_MCP + 8))
     up = middle / np.linalg.norm(middle)
     out = np.cross(index, pinky) * {RIGHT: 1.0, LEFT: -1.0}[hand]  # the hands are mirror images
     out -= (out @ up) * up
     out /= np.linalg.norm(out)
-    return np.stack([np.cross(up, out), up, out])
+    return torch.from_numpy(np.stack([np.cross(up, out), up, out]))
 
 
-def _draw_mesh(axes: "Axes", verts: NDArray, faces: NDArray) -> None:
-    """The faces that look at the reader, farthest first, in light greys."""
-    from matplotlib.collections import PolyCollection
-
-    corners = verts[faces]  # (F,3,3)
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    light = normals[:, 2] / np.linalg.norm(normals, axis=1).clip(1e-12)
-    order = np.argsort(corners[:, :, 2].mean(1), kind="stable")
-    order = order[light[order] > 0]
-    greys = np.repeat(0.68 + 0.24 * light[order, None], 3, 1)
-    axes.add_collection(
-        PolyCollection(corners[order, :, :2], facecolors=greys, edgecolors=greys, linewidths=0.4)
-    )
+def _draw_hand(axes: "Axes", verts: Tensor, faces: Tensor) -> None:
+    """The mesh (V,3), metres, x right, y up, z towards the reader, in grey and in the axes' metres."""
+    low, high = verts.amin(0) - PALM_MARGIN, verts.amax(0) + PALM_MARGIN
+    width, height = ((high - low)[:2] * PALM_PIXELS).int().tolist()
+    camera = verts * verts.new_tensor([1.0, -1.0, -1.0])  # y down, z away from the reader
+    corner = torch.stack([low[0], -high[1]])  # of the picture's first pixel
+    points = torch.cat([(camera[:, :2] - corner) * PALM_PIXELS, camera[:, 2:]], 1).float()
+    white = np.full((height, width, 3), 255, np.uint8)
+    picture = draw_meshes(white, points[None], camera[None].float(), faces[None], PALM_GREY, alpha=1.0)
+    half = 0.5 / PALM_PIXELS  # an extent reaches from border to border, not from centre to centre
+    left, top = low[0] - half, high[1] + half
+    extent = (left, left + width / PALM_PIXELS, top - height / PALM_PIXELS, top)
+    axes.imshow(picture, extent=[float(side) for side in extent])
 
 
 def _draw_joints(
@@ -187,12 +194,12 @@ def _draw_joints(
     known = np.isfinite(errors)
     look = {"s": 430, "edgecolors": "#444444", "linewidths": 0.8, "zorder": 3}
     axes.scatter(*joints[~known, :2].T, color="white", **look)
-    shown = axes.scatter(*joints[known, :2].T, c=errors[known], cmap="YlOrRd", norm=scale, **look)
+    discs = axes.scatter(*joints[known, :2].T, c=errors[known], cmap="YlOrRd", norm=scale, **look)
     for place, error in zip(joints, errors, strict=True):
         text = f"{error:.1f}" if np.isfinite(error) else "-"
         color = "white" if scale(error) > 0.65 else "black"
         axes.text(*place[:2], text, ha="center", va="center", fontsize=7, color=color, zorder=4)
-    return shown
+    return discs
 
 
 def save_figure(figure: "Figure", path_without_suffix: Path) -> bytes:
