@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from common.eval.catalogue import Key, Score
+from common.eval.results import Results
 from common.utils.errors import UserError
 from common.utils.files import write_json
+from tests.made_results import make_results
 from tests.scripts import output_in, run, settings
 from tool.ablation import ablate, runs, table
 from tool.ablation.runs import Run
@@ -74,8 +77,10 @@ def test_a_mistake_costs_one_sentence(words, sentence, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
-def result_of(error: float | None, name: str = "MPVPE") -> dict:
-    return {"protocols": {"lgnet": {name: error}}, "units": {}}
+def result_of(error: float | None) -> Results:
+    results = make_results()
+    results.protocols["lgnet"][Key("MPVPE")] = Score(error, 1)
+    return results
 
 
 def test_the_learning_rate_with_the_lowest_mean_counts():
@@ -162,9 +167,12 @@ def test_a_run_goes_on_where_another_fails(ablated):
     folder, _ = ablated
     rows = cells(folder)
     assert rows["broken"][-1].startswith("failed: error: ") and "nowhere.pth" in rows["broken"][-1]
-    found = json.loads((folder / "lgnet_lr0.0001_seed0/result/metrics.json").read_text())
+    metrics = json.loads((folder / "lgnet_lr0.0001_seed0/result/epoch_1/metrics.json").read_text())
     row = dict(zip(rows["run"], rows["lgnet"], strict=True))
-    assert row["MPJPE, mm"] == f"{found['protocols']['lgnet']['MPJPE']:.2f}"
+    error = metrics["protocols"]["lgnet"]["MPJPE"]["final"]["overall"]["value"]
+    assert row["MPJPE, mm"] == f"{error:.2f}"
+    overlap = metrics["shared"]["IoU_both"]["final"]["overall"]["value"]
+    assert row["IoU_both, share"] == f"{overlap:.4f}"
     assert (row["samples"], row["state"]) == ("4", "finished")
     assert 0 < float(row["parameters, M"]) < 100 and float(row["forward, ms"]) > 0
     dump = folder / "lgnet_lr0.0001_seed0/model_dump"
@@ -174,7 +182,7 @@ def test_a_run_goes_on_where_another_fails(ablated):
 def test_the_same_command_does_only_what_is_missing(ablated, capsys):
     (folder, command), name = ablated, "lgnet_lr0.0001_seed0"
     before = measured(folder)
-    (folder / name / "result/metrics.json").unlink()
+    (folder / name / "result/epoch_1/metrics.json").unlink()
     assert run(ablate, *command) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"results: {folder / 'table.md'}"
     assert measured(folder) == before

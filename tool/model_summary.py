@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from common.hand.mano import load_mano
 from common.nets.costs import forward_ms, kept_bytes, multiply_adds, parameters
-from common.show.report import markdown
+from common.show.table import markdown
 from common.utils.dist import parse_devices
 from common.utils.errors import UserError, run_script
 from common.utils.geometry import IMAGE_SIZE

@@ -41,10 +41,14 @@ class Run:
         """How many it sees in training."""
         return self.config.train.epochs * self.config.data.synthetic_train
 
+    @property
+    def results(self) -> Path:
+        """Where test.py writes those of the last epoch."""
+        return self.folder / "result" / f"epoch_{self.config.train.epochs - 1}"
+
     def finished(self) -> bool:
         """report.html is what a test writes last."""
-        results = self.folder / "result"
-        return (results / "metrics.json").exists() and (results / "report.html").exists()
+        return (self.results / "metrics.json").exists() and (self.results / "report.html").exists()
 
 
 def parse_budget(text: str | None) -> int:

@@ -3,18 +3,17 @@
 import json
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
+from common.eval.catalogue import CATALOGUE, Key
 from common.eval.protocols import LGNET
-from common.show.report import markdown, number
+from common.eval.results import Results
+from common.show.table import markdown, number
 from common.utils.files import write_bytes
 from tool.ablation.runs import Run
 
 METRICS = ("MPJPE", "MPVPE", "PA_MPVPE", "MRRPE", "AUC", "joint_px", "IoU_both")  # columns of the table
 COSTS = ("parameters, M", "multiply-adds, G", "forward, ms")
 LONGEST_ERROR = 200  # characters of one in the table
-
-Results = dict[str, Any]  # the content of a metrics.json
 
 
 def write_table(
@@ -25,7 +24,7 @@ def write_table(
     `costs` has the cells of each network by label, `head` the lines above the table.
     """
     results = {run: read_results(run) for run in runs if run.finished()}
-    metrics = [f"{metric}, {unit(results, metric)}" for metric in METRICS]
+    metrics = [f"{metric}, {CATALOGUE[metric].unit}" for metric in METRICS]
     rows = [["run", *COSTS, "samples", "minutes", "lr", "seeds", *metrics, "state"]]
     for label, cost in costs.items():
         network = [run for run in runs if run.label == label]
@@ -39,33 +38,26 @@ def write_table(
         f"*Protocol {LGNET.name}; samples: pictures seen; minutes: of training; lr: of those tried ({rates}) "
         "that of the lowest mean MPVPE on these pictures; several seeds: mean (largest - smallest).*"
     )
-    commits = sorted({str(result["trained_at"]) for result in results.values()})
+    commits = sorted({str(result.about.trained_at) for result in results.values()})
     lines = [*head, f"- commit: {', '.join(commits) or '-'}", "", *markdown(rows), "", caption, ""]
     write_bytes(folder / "table.md", "\n".join(lines).encode())
     return "\n".join(lines)
 
 
 def read_results(run: Run) -> Results:
-    return json.loads((run.folder / "result/metrics.json").read_text())
+    return Results.from_plain(json.loads((run.results / "metrics.json").read_text()))
 
 
-def score(result: Results, metric: str) -> float | None:
-    """Under the protocol of the table; None where nothing was measured."""
-    return result["protocols"][LGNET.name].get(metric)
-
-
-def unit(results: dict[Run, Results], metric: str) -> str:
-    """mm where no result says otherwise."""
-    for result in results.values():
-        if metric in result["units"]:
-            return result["units"][metric]
-    return "mm"
-
-
-def scores_of(results: list[Results], metric: str) -> list[float]:
-    """Those that were measured."""
-    every = [score(result, metric) for result in results]
-    return [value for value in every if value is not None]
+def values(results: list[Results], metric: str) -> list[float]:
+    """Of the final mesh, all frames and both hands, under the protocol of the table where one is needed;
+    those that were measured."""
+    measured = []
+    for result in results:
+        scores = result.protocols[LGNET.name] | result.shared
+        score = scores.get(Key(metric))
+        if score is not None and score.value is not None:
+            measured.append(score.value)
+    return measured
 
 
 def best_rate(runs: list[Run], results: dict[Run, Results]) -> list[Run]:
@@ -75,7 +67,7 @@ def best_rate(runs: list[Run], results: dict[Run, Results]) -> list[Run]:
         by_rate.setdefault(run.config.train.lr, []).append(run)
 
     def mean_error(same_rate: list[Run]) -> float:
-        errors = scores_of([results[run] for run in same_rate], "MPVPE")
+        errors = values([results[run] for run in same_rate], "MPVPE")
         return fmean(errors) if errors else float("inf")
 
     return min(by_rate.values(), key=mean_error, default=[])
@@ -83,13 +75,12 @@ def best_rate(runs: list[Run], results: dict[Run, Results]) -> list[Run]:
 
 def cell(results: list[Results], metric: str) -> str:
     """Mean over the seeds, with the spread where there are several."""
-    values = scores_of(results, metric)
-    if not values:
+    measured = values(results, metric)
+    if not measured:
         return "-"
-    unit_name = results[0]["units"].get(metric, "mm")
-    text = number(fmean(values), unit_name)
-    if len(values) > 1:
-        text += f" ({number(max(values) - min(values), unit_name)})"
+    text = number(fmean(measured), metric)
+    if len(measured) > 1:
+        text += f" ({number(max(measured) - min(measured), metric)})"
     return text
 
 
