@@ -95,3 +95,7 @@ def test_named_files_exist(page, path):
 
 def test_what_messages_refer_to_is_a_section():
     assert "\n## InterHand2.6M\n" in read(ROOT / "docs" / "data.md")
+    for folder in ("main", "common", "data", "tool"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for title, page in re.findall(r'see "([^"]+)" in (docs/\w+\.md)', read(path)):
+                assert f"\n## {title}\n" in read(ROOT / page), path
