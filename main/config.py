@@ -67,6 +67,7 @@ class Model:
     channels: int = 512  # c of the paper: C/4; Light: C/8
     attention: Literal["paper", "prenorm"] = "paper"  # LGFA as Algorithm 1 writes it, or normalised
     local_graph: Literal["gin", "cheb", "none"] = "gin"  # graph part of LGBlock's local unit
+    depth_range: float = 0.4  # metres of depth about the wrist that heat maps cover; EANet's own is 0.3
     detach_joints: bool = False  # cut the gradient where joint features are sampled
     sjt_blocks: int = 4  # of the self-joint transformer
     refine_graph: Literal["gin", "cheb"] = "gin"

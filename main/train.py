@@ -72,22 +72,30 @@ def train(device: torch.device, config: Config, folder: Path, last_epoch: int | 
 
 def build_trainer(config: Config, mano: ManoLayer, device: torch.device, log: RunLog) -> Trainer:
     """The network, its losses and its data, ready for this process's share of the first epoch."""
+    settings = config.train
     loader = build.training_data(config, mano, log.say)
-    torch.manual_seed(config.train.seed)  # initial weights; data sets draw from seeds of their own
-    model = build_model(mano=mano, **vars(config.model))
+    torch.manual_seed(settings.seed)  # initial weights; data sets draw from seeds of their own
+    model = build_model(config.model, mano)
     log.say(
         f"{config.model.name}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, "
         f"backbone weights: {config.model.backbone_weights}; {len(loader)} steps an epoch on {device}"
     )
     return Trainer(
         model,
-        Criterion(mano.faces, **vars(config.loss)),
+        Criterion(mano.faces, model.grid, vars(config.loss)),
         mano,
         loader,
         device,
         log,
         draw=lambda network, pred, batch: pictures(network, pred, batch, mano.faces),
-        **{k: v for k, v in vars(config.train).items() if k not in ("batch_size", "seed", "overfit")},
+        epochs=settings.epochs,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        warmup=settings.warmup,
+        grad_clip=settings.grad_clip,
+        amp=settings.amp,
+        log_every=settings.log_every,
+        picture_every=settings.picture_every,
     )
 
 
