@@ -6,72 +6,70 @@ on the device, for real and synthetic pictures alike.
 Shapes: B batch, 2 hands (right, left), 21 joints wrist first, 16 MANO joints, 778 vertices. Metres and
 radians. The camera frame is OpenCV's (x right, y down, z forward); "crop" means pixels of the 256 x 256
 crop, whose pixel centres are integers. All labels are in the augmented frame. A missing value is 0, never
-NaN, and its validity, 1 or 0, is 0.
+NaN, and its validity, 1 or 0, is 0. Where the last column names no validity, the value always holds.
 
 Batch: raw facts
-| key              | shape        | unit, frame                                          | valid where              |
-|------------------|--------------|------------------------------------------------------|--------------------------|
-| img              | (B,3,256,256)| RGB in [0,1]                                         | always                   |
-| joints           | (B,2,21,3)   | annotated joints, camera                             | joints_valid (B,2,21)    |
-| in_picture       | (B,2,21)     | flag: annotated and inside the original picture      | always                   |
-| pose             | (B,2,16,3)   | axis-angle without MANO's mean pose; the wrist's     | pose_valid (B,2,1,1):    |
-|                  |              | rotation is in the camera                            | the hand has a fit       |
-| shape            | (B,2,10)     | betas                                                | pose_valid; trusted where|
-|                  |              |                                                      | shape_valid (B,2,1)      |
-| pivot_cam        | (B,2,3)      | rest-pose wrist of the fit, about which its wrist    | pose_valid               |
-|                  |              | turns, in the camera                                 |                          |
-| mesh_cam         | (B,2,778,3)  | true vertices, camera; some data sets                | pose_valid               |
-| pixels           | (B,2,21,2)   | joints annotated in 2-D alone, crop; some data sets  | pixels_valid (B,2,21)    |
-| silhouette       | (B,2,256,256)| outlined hand, 1 inside; some data sets              | silhouette_valid (B,2)   |
-| root_depth       | (B,2)        | RootNet's depth of the wrist, camera                 | root_depth_valid (B,2)   |
-| present          | (B,2)        | flag: the picture shows this hand                    | always                   |
-| K, K_orig        | (B,3,3)      | camera of the crop, of the original picture          | always                   |
-| affine           | (B,2,3)      | original picture -> crop                             | always                   |
-| image_size, box  | (B,2), (B,4) | width, height; x, y, w, h; original picture          | always                   |
-| brightness       | (B,)         | mean level, 0..255, of the whole picture             | always                   |
-| hand_type_valid  | (B,)         | flag: hand_type is reliable                          | always                   |
-| hand_type        | list of str  | "right", "left" or "interacting"                     | always                   |
-| human_annotated  | list of bool | annotated by people, not by a machine                | always                   |
-| id               | list of str  | names the sample everywhere                          | always                   |
+  key               shape          meaning                                             valid where
+  img               (B,3,256,256)  RGB in [0,1]; the network normalises
+  joints            (B,2,21,3)     annotated joints, camera                            joints_valid
+  joints_valid      (B,2,21)       flag
+  in_picture        (B,2,21)       flag: annotated and inside the original picture
+  pose              (B,2,16,3)     fit: axis-angle without MANO's mean pose, wrist's   pose_valid
+                                   rotation in the camera
+  pose_valid        (B,2,1,1)      flag: the hand has a fit
+  shape             (B,2,10)       fit: betas                                          pose_valid
+  shape_valid       (B,2,1)        flag: the betas are to be trusted
+  pivot_cam         (B,2,3)        fit: rest-pose wrist, its pivot, camera             pose_valid
+  mesh_cam *        (B,2,778,3)    true vertices, camera                               pose_valid
+  pixels *          (B,2,21,2)     joints annotated in the picture alone, crop         pixels_valid
+  pixels_valid *    (B,2,21)       flag
+  silhouette *      (B,2,256,256)  outlined hand, crop: 1 inside                       silhouette_valid (B,2)
+  root_depth        (B,2)          RootNet's depth of the wrist, camera                root_depth_valid (B,2)
+  present           (B,2)          flag: the picture shows this hand
+  K, K_orig         (B,3,3)        camera matrix of the crop, of the original picture
+  affine            (B,2,3)        pixels of the original picture -> crop
+  image_size        (B,2)          width, height of the original picture
+  box               (B,4)          x, y, w, h in the original picture, square
+  brightness        (B,)           mean level of the whole picture, 0..255
+  hand_type         list of str    "right", "left" or "interacting"
+  hand_type_valid   (B,)           flag: hand_type is reliable
+  human_annotated   list of bool   by people, not by a machine
+  id                list of str    names the sample everywhere
+* where a data set has them
 
-Batch: derived from the annotation, `annotated`
-| key              | shape        | unit, frame                                          | valid where              |
-|------------------|--------------|------------------------------------------------------|--------------------------|
-| joints_img       | (B,2,21,3)   | u, v in the crop; depth relative to the hand's wrist | joints_img_valid         |
-|                  |              |                                                      | (B,2,21,1): annotated, in|
-|                  |              |                                                      | the picture and the crop |
-| joints_cam       | (B,2,21,3)   | relative to the hand's annotated wrist, camera axes  | joints_cam_valid         |
-|                  |              |                                                      | (B,2,21,1): annotated    |
-| root_cam         | (B,2,3)      | annotated wrist, camera                              | root_cam_valid (B,2,1)   |
-| rel_trans        | (B,3)        | left minus right annotated wrist                     | rel_trans_valid (B,1)    |
-| joints_seen      | (B,2,21,1)   | flag: annotated and in the original picture          | always                   |
-A hand whose wrist is not annotated has no annotated joint in this table.
+Batch: derived from the annotation by `annotated`; a hand whose wrist is not annotated has no joints here
+  key               shape          meaning                                             valid where
+  joints_img        (B,2,21,3)     u, v in the crop; depth from the annotated wrist    joints_img_valid
+  joints_img_valid  (B,2,21,1)     flag: annotated, in the picture and in the crop
+  joints_cam        (B,2,21,3)     from the hand's annotated wrist, camera's axes      joints_cam_valid
+  joints_cam_valid  (B,2,21,1)     flag: annotated
+  joints_seen       (B,2,21,1)     flag: annotated and in the picture
+  root_cam          (B,2,3)        annotated wrist, camera                             root_cam_valid (B,2,1)
+  rel_trans         (B,3)          left minus right annotated wrist, camera's axes     rel_trans_valid (B,1)
 
-Batch: derived from the fit (the mesh, not the annotation), `fitted`
-| key              | shape        | unit, frame                                          | valid where              |
-|------------------|--------------|------------------------------------------------------|--------------------------|
-| verts_cam        | (B,2,778,3)  | relative to the wrist regressed from the mesh        | pose_valid               |
-| mano_joints_cam  | (B,2,21,3)   | regressed joints, relative to that wrist             | pose_valid               |
-| mano_root_cam    | (B,2,3)      | that wrist, camera                                   | pose_valid               |
-| mano_joints_img  | (B,2,21,3)   | u, v in the crop; depth relative to that wrist       | pose_valid; inside the   |
-|                  |              |                                                      | crop where mano_joints_- |
-|                  |              |                                                      | img_valid (B,2,21,1)     |
-| rotmat           | (B,2,16,3,3) | rotations as skinning uses them, mean pose included  | pose_valid; else the     |
-|                  |              |                                                      | rest pose                |
+Batch: derived from the fit (from the mesh, not the annotation) by `fitted`
+  key               shape          meaning                                             valid where
+  verts_cam         (B,2,778,3)    from the wrist regressed from the mesh              pose_valid
+  mano_joints_cam   (B,2,21,3)     regressed joints, from that wrist                   pose_valid
+  mano_root_cam     (B,2,3)        that wrist, camera                                  pose_valid
+  mano_joints_img   (B,2,21,3)     u, v in the crop; depth from that wrist             pose_valid
+  mano_joints_img_valid
+                    (B,2,21,1)     flag: has a fit and lies in the crop
+  rotmat            (B,2,16,3,3)   rotations as skinning uses them, mean pose included pose_valid, else the
+                                                                                       model's mean pose
 
-Prediction (a network's forward gives these, never a loss)
-| key              | shape        | unit, frame                                                                     |
-|------------------|--------------|---------------------------------------------------------------------------------|
-| joints_img       | (B,2,21,3)   | joint stage: u, v in the crop, depth relative to the wrist                      |
-| rotmat           | (B,2,16,3,3) | as in the batch, mean pose included                                             |
-| shape            | (B,2,10)     | betas                                                                           |
-| cam              | (B,2,3)      | weak perspective s, tx, ty on wrist-relative metres: u = s x + tx, v = s y + ty |
-| verts_rough      | (B,2,778,3)  | mesh of rotmat and shape, relative to the wrist regressed from it               |
-| joints_rough     | (B,2,21,3)   | joints regressed from verts_rough                                               |
-| verts, joints    | as above     | the same of the refined mesh                                                    |
-| rel_trans        | (B,3)        | left minus right wrist                                                          |
-| present          | (B,2)        | logits: the picture shows this hand                                             |
-| heatmap          | (B,2,21,S,S,S)| logits over the cells of the joint stage, axes z, y, x                         |
+Prediction: what a network's forward gives, never a loss; a network may lack some
+  key               shape          meaning
+  heatmap           (B,2,21,8,8,8) joint stage: logits over cells, axes z, y, x; EANet: heatmap_corner
+  joints_img        (B,2,21,3)     joint stage: u, v in the crop; depth relative to the wrist
+  rotmat            (B,2,16,3,3)   as in the batch; the MANO pose is its logarithm minus the mean pose
+  shape             (B,2,10)       betas
+  cam               (B,2,3)        weak perspective s, tx, ty: u = s x + tx, v = s y + ty; x, y from the wrist
+  verts_rough       (B,2,778,3)    mesh of rotmat and shape, relative to the wrist regressed from it
+  joints_rough      (B,2,21,3)     regressed from verts_rough
+  verts, joints     as these two   of the refined mesh
+  rel_trans         (B,3)          left minus right wrist, camera's axes
+  present           (B,2)          logits: the picture shows this hand
 """
 
 from typing import Any

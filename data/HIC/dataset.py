@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from common.hand.mano import ManoLayer
 from common.utils.errors import UserError
-from common.utils.image import square_box, tight_box
 from common.utils.geometry import project
+from common.utils.image import square_box, tight_box
 from data.base import HandDataset, blank_record, presence
 from data.HIC import files
 
