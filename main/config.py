@@ -25,17 +25,17 @@ class Paths:
 
 
 @dataclass(frozen=True)
-class Data:
+class Data:  # what to train on; a test starts from the defaults but where said
     subset: Literal["H", "M", "H+M"] = "H+M"  # human, machine annotation
     hands: Literal["IH", "SH", "all"] = "IH"  # interacting, single; a test starts from all
     hand_type_valid_only: bool = True  # drop records whose hand type is not reliable; a test keeps them
     use_fits: bool = True  # MANO fits; switch off where smplx_path is not the model they were made with
     workers: int = 4  # loader processes; 0 loads in the training process
     limit: int | None = None  # only the first records of a split
-    synthetic_cone: float = 60.0  # degrees, half angle of wrist orientations in the synthetic stream
-    synthetic_view: Literal["any", "own", "front"] = "any"  # over the shoulder, from ahead, or either
-    synthetic_roll: float = 30.0  # degrees, rotation in the picture plane either way
-    synthetic_train: int = 65536  # synthetic samples called an epoch
+    synthetic_cone: float = 60.0  # degrees, half angle of wrist orientations; a test starts from 20
+    synthetic_view: Literal["any", "own", "front"] = "any"  # either, over the shoulder (a test's), from ahead
+    synthetic_roll: float = 30.0  # degrees, rotation in the picture plane either way; a test starts from 20
+    synthetic_train: int = 65536  # synthetic samples called an epoch, rounded up to whole batches
     synthetic_test: int = 512  # size of the fixed synthetic test set
 
 
@@ -168,8 +168,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "train.log_every": 5,
         "train.picture_every": 20,
         "data.synthetic_train": 512,
-        "data.synthetic_test": 64,
-        "test.batch_size": 16,
     },
 }
 

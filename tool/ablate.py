@@ -286,8 +286,11 @@ def work(run: Run, gpu: str | None, keep: bool) -> str:
         more = [*as_options(run.settings), *["--continue"] * bool(epochs)]
         error = call(run, "train.py", *common, "--preset", run.preset, *more)
     if not error:
-        paths = [f"{key}={value}" for key, value in vars(run.config.paths).items() if value is not None]
-        error = call(run, "test.py", *common, "--test_epoch", str(last), *as_options(paths))
+        values = run.config.to_dict()  # a test takes the network alone from the snapshot
+        data = []
+        for section in build.TEST_SECTIONS:
+            data += [f"{section}.{key}={value}" for key, value in values[section].items()]
+        error = call(run, "test.py", *common, "--test_epoch", str(last), *as_options(data))
     if not error and not keep:
         shutil.rmtree(dump)
     return error
