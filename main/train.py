@@ -35,7 +35,7 @@ def main() -> None:
         "--continue", action="store_true", dest="resume", help="go on from the run's last snapshot"
     )
     args = options.parse_args()
-    config = override(preset(args.preset), args.settings)
+    config = override(preset(args.preset), args.settings, prefer="train")
     devices = parse_devices(args.gpu)
     folder = cli.run_folder(config, args.exp or args.preset)
     epochs = snapshot_epochs(folder / "model_dump")
