@@ -21,6 +21,7 @@ from common.utils.dist import mean_over_ranks, rank, world_size
 from common.utils.errors import UserError
 from common.utils.geometry import IMAGE_SIZE
 from common.utils.logger import RunLog
+from common.utils.progress import Progress
 
 Batch = dict[str, Any]
 
@@ -67,11 +68,17 @@ class Trainer:
             parameter_groups(self.network, weight_decay), lr=lr, betas=(0.9, 0.98), fused=cuda
         )
         self.epochs, self.epoch, self.step = epochs, 0, 0  # epoch: the next one to train
-        rate = warmup_cosine(epochs * len(loader), warmup)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rate)
+        factor = warmup_cosine(epochs * len(loader), warmup)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        return self.schedule.get_last_lr()[0]
 
     def fit(self, folder: Path, about: dict[str, Any]) -> None:
         """Train the epochs that remain; after each, a snapshot that also carries `about`."""
+        self.progress = Progress(self.epochs * len(self.loader), done=self.step)
         for epoch in range(self.epoch, self.epochs):
             start = time.perf_counter()
             means = self.train_epoch(epoch)
@@ -79,10 +86,14 @@ class Trainer:
             if rank() == 0:
                 snapshot = {**self.state_dict(), "last_epoch": epoch, **about}
                 save_snapshot(snapshot, snapshot_path(folder, epoch))
-            seconds = time.perf_counter() - start
-            measured = {name: value for name, value in means.items() if value is not None}
-            self.log.line({"epoch": epoch, "step": self.step, "seconds": round(seconds, 1), **measured})
-            self.log.say(f"epoch {epoch}: {seconds:.0f} s, {in_words(means)}")
+            self.log_epoch(epoch, means, time.perf_counter() - start)
+
+    def log_epoch(self, epoch: int, means: dict[str, float | None], seconds: float) -> None:
+        """A line in log.txt, and one in metrics.jsonl of what was measured."""
+        measured = {name: value for name, value in means.items() if value is not None}
+        self.log.line({"epoch": epoch, "step": self.step, "seconds": round(seconds, 1), **measured})
+        ahead = self.progress.line(self.rate)
+        self.log.say(f"epoch {epoch}: {seconds:.0f} s, {in_words(means)}; {ahead}")
 
     def train_epoch(self, epoch: int) -> dict[str, float | None]:
         """One pass over the loader -> mean of the total loss and of every term, None of what no step had."""
@@ -101,6 +112,7 @@ class Trainer:
             pred, values = self.train_step(batch)
             for name, value in values.items():
                 every_step.setdefault(name, []).extend([] if value is None else [value])
+            self.progress.step()
             self.report(bar, pred, batch, values)
             self.step += 1
         return {name: fmean(values) if values else None for name, values in every_step.items()}
@@ -134,14 +146,17 @@ class Trainer:
             )
 
     def report(self, bar: tqdm, pred: Batch, batch: Batch, values: dict[str, float | None]) -> None:
-        """Progress bar, TensorBoard scalars and pictures."""
+        """Progress bar, time left, TensorBoard scalars and pictures."""
         pictures = len(batch["img"]) * world_size()
-        rate = bar.format_dict["rate"] or 0
-        bar.set_postfix_str(f"{rate * pictures:.1f} pictures/s, loss {values['total']:.3f}", refresh=False)
+        pace = (bar.format_dict["rate"] or 0) * pictures
+        loss = f"loss {values['total']:.3f}"
+        bar.set_postfix_str(f"{pace:.1f} pictures/s, {loss}, {self.progress.line(self.rate)}", refresh=False)
+        if forecast := self.progress.forecast(self.device.type):
+            self.log.say(forecast)
         if self.step % self.log_every == 0:
             measured = {name: value for name, value in values.items() if value is not None}
             self.log.scalars("loss", measured, self.step)
-            self.log.scalars("train", {"lr": self.schedule.get_last_lr()[0]}, self.step)
+            self.log.scalars("train", {"lr": self.rate}, self.step)
         if self.step % self.picture_every == 0 and rank() == 0:
             for name, drawn in self.draw(self.network, pred, batch).items():
                 self.log.picture(name, drawn, self.step)
