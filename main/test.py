@@ -85,7 +85,8 @@ def test(
     if rank() == 0:
         require_writable(folder / "metrics.json")  # now, not after hours
     mano = load_mano(config.paths.smplx_path).to(device)
-    say(f"data: {build.describe_test_data(config)}; hand model: {mano.name}")
+    data, local = build.describe_test_data(config), cli.describe_local_paths(config)
+    say(f"data: {data}; hand model: {mano.name}{local}")
     if read:
         say(f"predictions: {predictions}, {len(read.ids):,} samples")
         subject = evaluation.Subject(read.of, predictions.stem, predictions=predictions)
@@ -93,7 +94,9 @@ def test(
         subject = network(snapshot, checkpoint, config, mano, device)
         say(f"snapshot: {checkpoint}, epoch {subject.epoch}, on {world_size()} x {device.type}")
     loader = build.test_data(config, mano, say)
-    notes = coverage(read.ids, loader.ids(), predictions) if read else []
+    notes = loader.notes()
+    if read:
+        notes += coverage(read.ids, loader.ids(), predictions)
     evaluation.run(subject, loader, mano, device, protocols, config, folder, save, notes)
 
 

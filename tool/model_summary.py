@@ -70,7 +70,7 @@ def main() -> None:
     networks: dict[str, nn.Module] = {}
     for name in args.preset.split(","):
         settings = override(preset(name), args.settings).model
-        networks[name] = build_model(mano=mano, **vars(settings)).to(device)
+        networks[name] = build_model(settings, mano).to(device)
     totals = {}
     for name, model in networks.items():
         names = boxes(model)

@@ -31,6 +31,8 @@ SHAPES = {
     "rotmat": (2, 16, 3, 3),
     "present": (2,),
 }
+SAMPLED_ROWS = 100  # of a file, enough to tell its unit
+LONGEST_HAND = 50.0  # metres from a network gone wild; a hand in millimetres measures some 150
 
 
 class Predictions:
@@ -54,19 +56,18 @@ class Predictions:
     def of(self, batch: Batch) -> dict[str, Tensor]:
         """The rows of a batch, in pixels of its crops; NaN for ids that are not here."""
         rows = self._rows(batch["id"])
-        here = torch.from_numpy(rows >= 0)
-        found = {}
+        pred = {}
         for key in self.parts:
-            values = torch.from_numpy(self.array(key)[rows])  # of -1: some row, made NaN
-            found[key] = torch.where(here.view(-1, *[1] * (values.ndim - 1)), values, torch.nan)
-            found[key] = found[key].to(batch["affine"].device)
+            values = self.array(key)[rows]  # of -1: some row, made NaN
+            values[rows < 0] = np.nan
+            pred[key] = torch.from_numpy(values).to(batch["affine"].device)
         scale, shift = _scale_and_shift(batch)
-        if "joints_img" in found:
-            found["joints_img"] = found["joints_img"] * scale + shift[:, None]
-        if "cam" in found:
-            cam = found["cam"] * scale[:, 0]
-            found["cam"] = torch.cat([cam[..., :1], cam[..., 1:] + shift], -1)
-        return found
+        if "joints_img" in pred:
+            pred["joints_img"] = pred["joints_img"] * scale + shift[:, None]
+        if "cam" in pred:
+            cam = pred["cam"] * scale[:, 0]
+            pred["cam"] = torch.cat([cam[..., :1], cam[..., 1:] + shift], -1)
+        return pred
 
     def array(self, key: str) -> NDArray:
         """All rows of a key (N,...)."""
@@ -103,7 +104,7 @@ def read_predictions(path: Path) -> Predictions:
         raise UserError(f"{path} is not an .npz of plain arrays, nothing of it was run: {error}") from None
     for key in ("id", "verts"):
         if key not in arrays:
-            raise UserError(f"{path} holds no '{key}': the README's section on predictions lists the arrays")
+            raise UserError(f"{path} holds no '{key}': docs/evaluation.md lists the arrays")
     ids = arrays.pop("id")
     if ids.ndim != 1 or len(np.unique(ids)) != len(ids):
         raise UserError(f"{path}: 'id' must be (N,) with every annotation id once, not {ids.shape}")
@@ -113,7 +114,20 @@ def read_predictions(path: Path) -> Predictions:
             raise UserError(
                 f"{path}: '{key}' is {value.dtype} {value.shape}, expected floats ({len(ids)}, {expected})"
             )
+    _require_metres(path, arrays["verts"][:SAMPLED_ROWS])
     return Predictions([str(name) for name in ids.tolist()], arrays)
+
+
+def _require_metres(path: Path, verts: NDArray) -> None:
+    """Raise UserError on vertices (N,2,778,3) of hands too large to be in metres."""
+    with np.errstate(invalid="ignore"):
+        lengths = np.ptp(verts, axis=2).max(-1)  # (N,2), NaN of hands that are not predicted
+    lengths = lengths[np.isfinite(lengths)]
+    if len(lengths) and np.median(lengths) > LONGEST_HAND:
+        raise UserError(
+            f"{path}: a hand of 'verts' measures {np.median(lengths):.0f}, metres are expected: these look "
+            "like millimetres, divide them by 1000"
+        )
 
 
 def _scale_and_shift(batch: Batch) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from common.show.table import SCREEN_WIDTH, Cell, Table, equal_widths, number, s
 DECIDING = ("root", "scale", "joints", "frames", "MRRPE")  # shown on the screen where they differ
 SAME = "the same in all"
 BROKEN_DOWN = ("MPJPE", "MPVPE")  # whose parts are shown in the first table
-UNITS = "mm where no unit is named; AUC and IoU are shares of 1, not percent; refined | rough mesh; n: frames"
+UNITS = "mm where no unit is named; AUC and IoU are shares of 1, not percent; final | rough mesh; n: frames"
 SHARED_WIDTHS = (31, 16, 14, 49)
 
 

@@ -89,8 +89,8 @@ def is_path(setting: str, config: Config) -> bool:
 
 def network_costs(run: Run, mano: ManoLayer, device: torch.device) -> list[str]:
     """Cells: parameters, multiply-adds, time of a forward; UserError for a setting not of this network."""
-    settings = vars(replace(run.config.model, backbone_weights="none"))
-    model = build_model(mano=mano, **settings).to(device)
+    settings = replace(run.config.model, backbone_weights="none")
+    model = build_model(settings, mano).to(device)
     image = torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE, device=device)
     macs = multiply_adds(model, image)[""]
     time_ms = forward_ms({"": partial(model, image)}, device, FORWARDS)[""]
