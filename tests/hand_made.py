@@ -21,20 +21,35 @@ def still(hand_type="interacting"):
     verts[:, 4, 0] = verts[:, PINKY_TIP, 1] = 0.1
     joints, root = np.zeros((2, 21, 3)), np.array([[0, 0, 1.0], [0.2, 0, 1.0]])
     joints[:, 9, 0] = joints[:, 20, 1] = 0.1
-    K, yes, seen = np.diag([1000.0, 1000, 1]), np.ones(2, bool), np.ones((2, 21), bool)
     px, verts_px = (1000 * (points + root[:, None])[..., :2] for points in (joints, verts))
-    sample = {"id": hand_type, "hand_type": hand_type, "hand_type_valid": True, "human_annotated": True}
-    sample |= {"brightness": 80.0, "fit": yes.copy(), "verts": verts, "root": root, "joints": joints}
-    sample |= {"rotmat": np.tile(np.eye(3), (2, 16, 1, 1)), "annotated": seen.copy(), "seen": seen}
-    sample |= {"joint_root": root.copy(), "joint_root_valid": yes, "joints_px": px}
-    sample |= {
-        "joints_px_valid": seen.copy(),
-        "root_depth": root[:, 2].copy(),
-        "root_depth_valid": yes.copy(),
+    return {
+        "id": hand_type,
+        "hand_type": hand_type,
+        "hand_type_valid": True,
+        "human_annotated": True,
+        "brightness": 80.0,
+        "K": np.diag([1000.0, 1000, 1]),
+        "affine": np.eye(3)[:2],
+        "image_size": np.array([512.0, 512.0]),
+        "fit": np.ones(2, bool),
+        "verts": verts,
+        "root": root,
+        "rotmat": np.tile(np.eye(3), (2, 16, 1, 1)),
+        "joints": joints,
+        "joint_root": root.copy(),
+        "joint_root_valid": np.ones(2, bool),
+        "annotated": np.ones((2, 21), bool),
+        "seen": np.ones((2, 21), bool),
+        "joints_px": px,
+        "joints_px_valid": np.ones((2, 21), bool),
+        "root_depth": np.ones(2),
+        "root_depth_valid": np.ones(2, bool),
+        "pred_missing": np.zeros(2, bool),
+        "pred_verts": verts.copy(),
+        "pred_rel_trans": root[1] - root[0],
+        "pred_joints_px": px.copy(),
+        "pred_verts_px": verts_px,
     }
-    sample |= {"K": K, "affine": np.eye(3)[:2], "image_size": np.array([512.0, 512.0])}
-    sample |= {"pred_missing": ~yes, "pred_verts": verts.copy(), "pred_rel_trans": root[1] - root[0]}
-    return sample | {"pred_joints_px": px.copy(), "pred_verts_px": verts_px}
 
 
 def apart(millimetres, name="interacting"):
@@ -203,8 +218,7 @@ def true_boxes():
     Right joints span x 0 .. 100, y 0 .. 100: box -10 .. 110, cut to 0 .. 110 in x and in y. The predicted
     vertices lie 60 px beside: 50 .. 170 by -10 .. 110, uncut. Common 60 x 110, together 110 x 110 +
     120 x 120 - 6600. Left: 190 .. 310 by -10 .. 110, cut to 190 .. 310 by 0 .. 110, in the predicted box
-    of 120 x 120. In the second picture the pinky's tip is not seen, so no box has a height: one joint is
-    seen of the right hand, none of the left, and neither counts.
+    of 120 x 120. In the second picture one joint is seen of the right hand and none of the left: no boxes.
     """
     cut, empty = still() | {"id": "cut"}, still() | {"id": "empty"}
     cut["image_size"] = np.array([311.0, 111.0])

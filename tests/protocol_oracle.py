@@ -256,12 +256,10 @@ def _box_overlap(s, h):
     """Intersection over union of two boxes in the original picture: 1.2 x the tight box of the predicted
     vertices, and 1.2 x that of the seen annotated joints, cut to the picture."""
     low, high = _box(_uncropped(s, s["pred_verts_px"][h]))
-    joints_low, joints_high = _box(_uncropped(s, s["joints_px"][h][s["seen"][h]]))
-    joints_low, joints_high = (
-        np.clip(corner, 0, s["image_size"] - 1) for corner in (joints_low, joints_high)
-    )
-    common = np.prod(np.maximum(np.minimum(high, joints_high) - np.maximum(low, joints_low), 0))
-    return common / (np.prod(high - low) + np.prod(joints_high - joints_low) - common)
+    truth = _box(_uncropped(s, s["joints_px"][h][s["seen"][h]]))
+    true_low, true_high = np.clip(truth, 0, s["image_size"] - 1)
+    common = np.prod(np.maximum(np.minimum(high, true_high) - np.maximum(low, true_low), 0))
+    return common / (np.prod(high - low) + np.prod(true_high - true_low) - common)
 
 
 def _uncropped(s, pixels):

@@ -118,16 +118,9 @@ CASES = cases()
 def test_worked_out_by_hand(case):
     _, derive, samples, expected = case
     derived = derive(samples, REGRESSOR)
-    agrees(
-        {key: Score(*number) for key, number in derived.items() if key != "pose_bins"},
-        {
-            "pose_bins": [
-                dict(zip(("difference", "MPJPE", "n"), b, strict=True)) for b in derived.get("pose_bins", ())
-            ]
-        },
-        expected,
-        1e-6,
-    )
+    bins = [{"difference": b[0], "MPJPE": b[1], "n": b[2]} for b in derived.pop("pose_bins", ())]
+    scores = {key: Score(*number) for key, number in derived.items()}
+    agrees(scores, {"pose_bins": bins}, expected, 1e-6)
     protocol = next(p for p in ALL if p.name == derive.__name__)
     metrics, pred, batch = measured_by_hand(protocol, samples)
     metrics.update(pred, batch)
