@@ -6,7 +6,7 @@ Legend: N samples in the order of their ids, 2 hands (right, left), J 21 joints;
 import numpy as np
 from numpy.typing import NDArray
 
-from common.eval.measure import joint_column, mesh_column, procrustes_column
+from common.eval.alignment import joint_column, mesh_column, procrustes_column
 from common.eval.placement import MRRPE, RRVE
 from common.eval.protocols import Protocol
 from common.hand.joints import JOINTS_TO_INTERHAND
