@@ -14,22 +14,20 @@ from numpy.typing import NDArray
 
 from common.hand import mirror
 from common.hand.joints import WRIST
-from common.utils.geometry import axis_angle_to_matrix, matrix_to_axis_angle
+from common.utils.geometry import IMAGE_SIZE, axis_angle_to_matrix, matrix_to_axis_angle
 from common.utils.image import as_3x3, crop_affine, rotation_2d, warp
-
-OTHER_HAND = {"right": "left", "left": "right", "interacting": "interacting"}
 
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """How wide the dice are thrown."""
+    """How wide the dice are thrown; the defaults stand in main/config.py."""
 
-    scale: float = 0.25  # standard deviation of the box scale, clipped at one
-    rotation: float = 30.0  # degrees, standard deviation, clipped at two
-    rotation_probability: float = 0.6
-    color: float = 0.2  # each channel is multiplied by 1 +- this
-    shift: float = 0.05  # the centre of the box moves by at most this part of its side
-    flip: float = 0.5  # probability of the mirror
+    scale: float  # standard deviation of the box scale, clipped at one
+    rotation: float  # degrees, standard deviation, clipped at two
+    rotation_probability: float
+    shift: float  # the centre of the box moves by at most this part of its side
+    color: float  # each channel is multiplied by 1 +- this
+    flip: float  # probability of the mirror
 
 
 @dataclass(frozen=True)
@@ -45,11 +43,21 @@ class AugmentParams:
 
 IDENTITY = AugmentParams()
 
+POINTS = ("joints", "pivot_cam", "mesh_cam")  # record entries in 3-D, in the camera
 # Record entries with a hand axis that the mirror only exchanges.
-PER_HAND = ("joints_valid", "joints_seen", "shape", "pose_valid", "shape_valid")
-PER_HAND += ("root_depth", "root_depth_valid", "present")
-PER_HAND += ("pixels", "pixels_valid", "outlines")  # their place follows the affine map later
-POINTS = ("joints", "pivot", "mesh_cam")  # 3-D, in the camera
+PER_HAND = (
+    "joints_valid",
+    "in_picture",
+    "shape",
+    "pose_valid",
+    "shape_valid",
+    "root_depth",
+    "root_depth_valid",
+    "present",
+    "pixels",  # these three lie in the original picture: the affine map moves them later
+    "pixels_valid",
+    "outlines",
+)
 
 
 def draw(rng: np.random.Generator, settings: AugmentSettings) -> AugmentParams:
@@ -57,52 +65,58 @@ def draw(rng: np.random.Generator, settings: AugmentSettings) -> AugmentParams:
     scale = float(np.clip(rng.standard_normal(), -1, 1))
     turn = float(np.clip(rng.standard_normal(), -2, 2))
     turns, flips = rng.random(2) < (settings.rotation_probability, settings.flip)
+    shift = settings.shift * rng.uniform(-1, 1, 2)
+    color = 1 + settings.color * rng.uniform(-1, 1, 3)
     return AugmentParams(
         scale=1 + settings.scale * scale,
-        rotation=float(np.deg2rad(settings.rotation * turn * turns)),
-        shift=tuple((settings.shift * rng.uniform(-1, 1, 2)).tolist()),
-        color=tuple((1 + settings.color * rng.uniform(-1, 1, 3)).tolist()),
+        rotation=float(np.deg2rad(settings.rotation * turn)) if turns else 0.0,
+        shift=tuple(shift.tolist()),
+        color=tuple(color.tolist()),
         mirror=bool(flips),
     )
 
 
-def apply(record: dict[str, Any], params: AugmentParams, size: int = 256) -> dict[str, Any]:
+def apply(record: dict[str, Any], params: AugmentParams) -> dict[str, Any]:
     """A raw record (data/base.py) with its `image` -> the same record cut out and augmented.
 
-    `image` becomes the crop (size,size,3) uint8; `K` (3,3) and `affine` (2,3, original -> crop, the
+    `image` becomes the crop (256,256,3) uint8; `K` (3,3) and `affine` (2,3, original -> crop, the
     mirror included) are added; every 3-D label is in the augmented frame. `K_orig`, `image_size`
-    and `box` stay those of the original picture. The argument is not changed.
+    and `box` stay those of the original picture, as do `pixels` and `outlines`. The argument is not
+    changed.
     """
     turn = np.eye(3)  # about the optical axis, x towards y
     turn[:2, :2] = rotation_2d(params.rotation)
-    affine = crop_affine(record["box"], size, params.rotation, params.scale, params.shift)
-    out = dict(
-        record,
-        affine=affine,
-        K=as_3x3(affine) @ record["K_orig"] @ turn.T,
-        **{key: record[key] @ turn.T for key in POINTS if key in record},
-        pose=turned_pose(record["pose"], turn),
-    )
+    affine = crop_affine(record["box"], IMAGE_SIZE, params.rotation, params.scale, params.shift)
+    out = dict(record)
+    out["affine"] = affine
+    out["K"] = as_3x3(affine) @ record["K_orig"] @ turn.T
+    out["pose"] = turned_pose(record["pose"], turn)
+    for key in POINTS:
+        if key in record:
+            out[key] = record[key] @ turn.T
     if params.mirror:
-        out = mirrored(out, size)
-    out["image"] = recolor(warp(record["image"], out["affine"], size), params.color)
+        out = mirrored(out)
+    out["image"] = recolor(warp(record["image"], out["affine"], IMAGE_SIZE), params.color)
     return out
 
 
-def mirrored(record: dict[str, Any], width: int) -> dict[str, Any]:
-    """A cut-out record mirrored in its crop, `width` pixels wide: labels, camera and affine map.
+def mirrored(record: dict[str, Any]) -> dict[str, Any]:
+    """A cut-out record mirrored in its crop: labels, camera and affine map.
 
     The pixels follow the affine map when they are drawn. Mirroring twice gives the record back.
     """
-    return dict(
-        record,
-        hand_type=OTHER_HAND[record["hand_type"]],
-        pose=mirror.mirror_pose(record["pose"]),
-        K=mirror.mirror_camera(record["K"], width),
-        affine=np.array([[-1.0, 0, width - 1], [0, 1, 0]]) @ as_3x3(record["affine"]),
-        **{key: mirror.mirror_points(record[key]) for key in POINTS if key in record},
-        **{key: mirror.mirror_hands(record[key]) for key in PER_HAND if key in record},
-    )
+    out = dict(record)
+    out["hand_type"] = mirror.OTHER_HAND_TYPE[record["hand_type"]]
+    out["pose"] = mirror.mirror_pose(record["pose"])
+    out["K"] = mirror.mirror_camera(record["K"], IMAGE_SIZE)
+    out["affine"] = mirror.mirror_pixels(IMAGE_SIZE)[:2] @ as_3x3(record["affine"])
+    for key in POINTS:
+        if key in record:
+            out[key] = mirror.mirror_points(record[key])
+    for key in PER_HAND:
+        if key in record:
+            out[key] = mirror.mirror_hands(record[key])
+    return out
 
 
 def turned_pose(pose: NDArray, turn: NDArray) -> NDArray:
@@ -117,5 +131,9 @@ def recolor(image: NDArray[np.uint8], color: tuple[float, float, float]) -> NDAr
     """Multiply the channels of (H,W,3) and clip."""
     if color == IDENTITY.color:
         return image
-    table = np.rint(np.arange(256)[:, None] * color).clip(0, 255).astype(np.uint8)  # (256,3)
-    return np.stack([table[:, c][image[..., c]] for c in range(3)], -1)
+    levels = np.arange(256)
+    out = np.empty_like(image)
+    for channel, factor in enumerate(color):
+        table = np.rint(levels * factor).clip(0, 255).astype(np.uint8)
+        out[..., channel] = table[image[..., channel]]
+    return out

@@ -1,9 +1,11 @@
 """From a map-style data set to batches: order, workers, resuming."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
@@ -27,13 +29,14 @@ class EpochSampler(Sampler[int]):
         self.epoch, self.start = epoch, start
 
     def __len__(self) -> int:
-        return self.total // self.world if self.shuffle else len(range(self.rank, self.total, self.world))
+        if self.shuffle:
+            return self.total // self.world
+        return len(range(self.rank, self.total, self.world))
 
     def __iter__(self) -> Iterator[int]:
-        order = torch.arange(self.total)
+        order = np.arange(self.total)
         if self.shuffle:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-            order = torch.randperm(self.total, generator=generator)
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.total)
         mine = order[self.rank :: self.world][: len(self)]
         return iter(mine[self.start :].tolist())
 
@@ -52,8 +55,12 @@ class EpochLoader(DataLoader):
 
     def select(self, ids: Sequence[str]) -> dict[str, Any]:
         """Some samples as one batch."""
-        row = {name: number for number, name in enumerate(self.ids())}
-        return collate([self.dataset[row[name]] for name in ids])
+        index_of = {name: index for index, name in enumerate(self.ids())}
+        return collate([self.dataset[index_of[name]] for name in ids])
+
+    def notes(self) -> list[str]:
+        """What a reader of results should know of the data set."""
+        return self.dataset.notes()
 
 
 def build_loader(
@@ -65,11 +72,13 @@ def build_loader(
     rank: int = 0,
     world: int = 1,
 ) -> EpochLoader:
-    """Batches of a map-style data set, on the CPU, pinned where there is a GPU.
+    """Batches of a map-style data set, on the CPU, pinned where there is a GPU; at most as many workers
+    as there are cores.
 
     Training shuffles and drops the last broken batch; otherwise the order is that of the data set
     and nothing is left out.
     """
+    workers = min(workers, available_cores())
     sampler = EpochSampler(len(dataset), training, seed, rank, world)
     return EpochLoader(
         dataset,
@@ -82,6 +91,13 @@ def build_loader(
         persistent_workers=workers > 0,
         worker_init_fn=_one_thread,
     )
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux: containers and schedulers may give fewer
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _one_thread(worker: int) -> None:

@@ -1,6 +1,8 @@
 """From settings to data: which pictures a run trains on and which a test reads."""
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from common.hand.mano import ManoLayer
@@ -8,12 +10,18 @@ from common.utils.dist import rank, world_size
 from common.utils.errors import UserError
 from data import DATASETS, build_loader
 from data.augment import AugmentSettings
-from data.loader import RepeatedBatches
+from data.InterHand26M import InterHand26M
+from data.loader import EpochLoader, RepeatedBatches
+from data.Synthetic.draws import TEST_SEED
 from data.Synthetic.stream import SyntheticStream
-from main.config import Config, from_dict, override
+from main.config import Config, Data, Paths, Test, from_dict, override
 
 TEST_SECTIONS = ("paths", "data", "test")  # what --set may change of a test; the rest is the snapshot's own
-TEST_SEED = 20250  # of the fixed synthetic test set; training streams use seeds from 0 up
+# What a test's data start from. The synthetic test set is one set, whatever was trained: over the wearer's
+# shoulder, as the shipped weights and the quick start have seen hands.
+TEST_DATA = Data(
+    hands="all", hand_type_valid_only=False, synthetic_view="own", synthetic_cone=20.0, synthetic_roll=20.0
+)
 
 
 def uses_real_data(config: Config) -> bool:
@@ -31,9 +39,10 @@ def describe_test_data(config: Config) -> str:
     paths = config.paths
     if paths.hic_path and paths.folder_path:
         raise UserError("hic_path and folder_path are both set: a test reads one of them")
-    if paths.hic_path or paths.folder_path:
-        hic = f"HIC in {paths.hic_path} (joints regressed from its own fits)"
-        return hic if paths.hic_path else f"pictures in {paths.folder_path}"
+    if paths.hic_path:
+        return f"HIC in {paths.hic_path} (joints regressed from its own fits)"
+    if paths.folder_path:
+        return f"pictures in {paths.folder_path}"
     return describe_data(config)
 
 
@@ -51,61 +60,85 @@ def is_synthetic(config: Config) -> bool:
 
 def training_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> Iterable[dict[str, Any]]:
     """This process's share of the training batches: len(), set_epoch(epoch)."""
-    train = config.train
     if uses_real_data(config):
-        augment = AugmentSettings(**vars(config.augment))
-        dataset = _interhand(config, mano, "train", log, augment=augment, seed=train.seed)
-        return build_loader(
-            dataset,
-            train.batch_size,
-            config.data.workers,
-            training=True,
-            seed=train.seed,
-            rank=rank(),
-            world=world_size(),
-        )
-    samples = train.overfit or config.data.synthetic_train // world_size()
-    stream = _synthetic(config, mano, train.batch_size, train.seed * 1000 + rank(), samples)
-    return RepeatedBatches(stream) if train.overfit else stream
+        return _training_pictures(config, mano, log)
+    train = config.train
+    if train.seed == TEST_SEED:
+        raise UserError(f"train.seed={TEST_SEED} is the seed of the fixed test set: choose another")
+    if train.overfit:  # every process repeats the same few
+        return RepeatedBatches(_stream(config, mano, train.batch_size, train.seed, train.overfit))
+    # whole batches, the same number in every process
+    step = train.batch_size * world_size()
+    samples = math.ceil(config.data.synthetic_train / step) * step
+    return _stream(config, mano, train.batch_size, train.seed, samples, rank(), world_size())
+
+
+def _training_pictures(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> EpochLoader:
+    train = config.train
+    dataset = _interhand(
+        config, mano, "train", log, augment=AugmentSettings(**vars(config.augment)), seed=train.seed
+    )
+    return build_loader(
+        dataset,
+        train.batch_size,
+        config.data.workers,
+        training=True,
+        seed=train.seed,
+        rank=rank(),
+        world=world_size(),
+    )
 
 
 def test_config(snapshot: dict[str, Any], settings: list[str]) -> Config:
-    """A snapshot's configuration for testing: what a run was trained on does not say what it is tested on,
-    and paths are this machine's."""
-    found = {**snapshot["config"], "paths": {}}
-    found["data"] = {**found.get("data", {}), "hands": "all", "hand_type_valid_only": False}
-    return override(from_dict(found), settings, TEST_SECTIONS)
+    """A test's configuration: of the snapshot the network, and for the record how it was trained; paths,
+    data and test start from TEST_DATA and the defaults, for training does not say what is tested on."""
+    trained = from_dict(snapshot["config"])
+    start = replace(trained, paths=Paths(), data=TEST_DATA, test=Test())
+    return override(start, settings, TEST_SECTIONS)
 
 
 def test_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> Iterable[dict[str, Any]]:
     """This process's share of the test split, of HIC or a folder, or of the fixed synthetic test set;
-    `ids()` names all of it, `select(ids)` gives samples once more."""
+    `ids()` names all of it, `select(ids)` gives samples once more, `notes()` says what results need."""
     paths, limit = config.paths, config.data.limit
+    batch_size = config.test.batch_size
     if is_synthetic(config):
-        stream = _synthetic(config, mano, config.test.batch_size, TEST_SEED, config.data.synthetic_test)
-        return EveryNthBatch(stream)
+        samples = config.data.synthetic_test
+        return _stream(config, mano, batch_size, TEST_SEED, samples, rank(), world_size())
     if paths.hic_path:
         dataset = DATASETS["HIC"](mano, paths.hic_path, limit=limit, log=log)
     elif paths.folder_path:
         dataset = DATASETS["Folder"](paths.folder_path, limit=limit, log=log)
     else:
         dataset = _interhand(config, mano, config.test.split, log)
-    return build_loader(dataset, config.test.batch_size, config.data.workers, rank=rank(), world=world_size())
+    return build_loader(dataset, batch_size, config.data.workers, rank=rank(), world=world_size())
 
 
-def _synthetic(config: Config, mano: ManoLayer, batch_size: int, seed: int, samples: int) -> SyntheticStream:
-    data = config.data
-    views = {"view": data.synthetic_view, "cone": data.synthetic_cone, "roll": data.synthetic_roll}
-    return DATASETS["Synthetic"](mano, batch_size, seed, samples, **views)
+def _stream(
+    config: Config, mano: ManoLayer, batch_size: int, seed: int, samples: int, rank: int = 0, world: int = 1
+) -> SyntheticStream:
+    return DATASETS["Synthetic"](
+        mano,
+        batch_size,
+        seed,
+        samples,
+        view=config.data.synthetic_view,
+        cone=config.data.synthetic_cone,
+        roll=config.data.synthetic_roll,
+        rank=rank,
+        world=world,
+    )
 
 
-def _interhand(config: Config, mano: ManoLayer, split: str, log: Callable[[str], None], **more: Any):
+def _interhand(
+    config: Config,
+    mano: ManoLayer,
+    split: str,
+    log: Callable[[str], None],
+    augment: AugmentSettings | None = None,
+    seed: int = 0,
+) -> InterHand26M:
     data, paths = config.data, config.paths
-    if data.use_fits and paths.smplx_path is None:
-        log(
-            "note: smplx_path is not set, so MANO fits are posed on the stand-in hand: right for files "
-            "of tool/make_synthetic.py; for the real data set smplx_path or --set use_fits=false"
-        )
     return DATASETS["InterHand26M"](
         mano,
         paths.interhand_anno_dir,
@@ -114,33 +147,10 @@ def _interhand(config: Config, mano: ManoLayer, split: str, log: Callable[[str],
         split=split,
         subset=data.subset,
         hands=data.hands,
+        hand_type_valid_only=data.hand_type_valid_only,
         use_fits=data.use_fits,
         limit=data.limit,
-        hand_type_valid_only=data.hand_type_valid_only,
+        augment=augment,
+        seed=seed,
         log=log,
-        **more,
     )
-
-
-class EveryNthBatch:
-    """This process's batches of one epoch of a synthetic stream; the others have the rest."""
-
-    def __init__(self, stream: SyntheticStream):
-        self.stream = stream
-        self.starts = range(rank() * stream.batch_size, stream.samples, world_size() * stream.batch_size)
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def __iter__(self):
-        for start in self.starts:
-            yield self.stream.batch(range(start, min(start + self.stream.batch_size, self.stream.samples)))
-
-    def ids(self) -> list[str]:
-        """Of the whole epoch, whatever this process's share."""
-        return self.stream.ids()
-
-    def select(self, ids: Sequence[str]) -> dict[str, Any]:
-        """Some samples as one batch."""
-        row = {name: number for number, name in enumerate(self.ids())}
-        return self.stream.batch([row[name] for name in ids])

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from common.targets import annotated
+from data.base import collate
 from data.InterHand26M import InterHand26M
 
 VIEWS = 3  # pictures of each time step
@@ -26,10 +28,15 @@ def read(root, split: str, kind: str):
     return json.loads((root / "annotations" / split / f"InterHand2.6M_{split}_{kind}.json").read_text())
 
 
+def derived(sample: dict) -> dict:
+    """A sample with what follows from its annotation."""
+    return {**sample, **{key: rows[0] for key, rows in annotated(collate([sample])).items()}}
+
+
 def samples(data: InterHand26M) -> dict[tuple[str, str], dict]:
-    """(frame, camera) -> sample."""
+    """(frame, camera) -> sample with what follows from its annotation."""
     paths = [Path(data.record(index)["image_path"]) for index in range(len(data))]
-    return {(p.stem[5:], p.parent.name[3:]): data[i] for i, p in enumerate(paths)}
+    return {(p.stem[5:], p.parent.name[3:]): derived(data[i]) for i, p in enumerate(paths)}
 
 
 def views(table, oddity: str) -> list[dict]:

@@ -85,8 +85,6 @@ def test_a_truncated_file_is_one_sentence(tmp_path, state, capsys):
 
 def test_names_are_one_to_one(state):
     with torch.device("meta"):
-        model = convert_eanet.build_model(
-            mano=convert_eanet.load_mano(), **vars(config.preset("eanet").model)
-        )
+        model = convert_eanet.build_model(config.preset("eanet").model, convert_eanet.load_mano())
     names = [theirs for name in model.state_dict() for theirs in convert_eanet.upstream_names(name)]
     assert sorted(names) == sorted(state)

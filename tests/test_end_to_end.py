@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from common.base import Trainer
-from common.hand.mano import load_mano
 from common.utils.checkpoint import load_snapshot, snapshot_path
-from common.utils.dist import launch, rank, world_size
+from common.utils.dist import launch
 from common.utils.errors import run_script
 from main import build, cli, demo, test, train
 from main.config import Config, override
@@ -198,49 +196,6 @@ def test_files_and_memory_are_explained_in_every_process(error, words, capfd):
             run_script(lambda devices=devices: launch(failing, devices, error))
         told = capfd.readouterr().err
         assert told.startswith("error: ") and words in told and told.count("\n") == 1
-
-
-class Linear(nn.Module):
-    """A network without normalisation over the batch."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Linear(3, 3)
-
-    def forward(self, img):
-        return {"verts": self.layer(img.mean((2, 3)))[:, None, None].expand(-1, 2, 778, -1)}
-
-
-class Distance(nn.Module):
-    weights = {"verts": 2.0}
-
-    def forward(self, pred, batch):
-        return {"verts": (pred["verts"] - batch["verts_cam"]).square().mean()}
-
-    def total(self, terms):
-        return self.weights["verts"] * terms["verts"]
-
-
-def linear_steps(device: torch.device, folder: Path) -> None:
-    """Three steps of a linear network on this process's share of batches of four."""
-    torch.manual_seed(rank())  # the first process's weights must win
-    recipe = {"epochs": 1, "lr": 0.1, "weight_decay": 0.1, "warmup": 0.1, "grad_clip": 1.0, "amp": "off"}
-    quiet = {"log": None, "draw": None, "log_every": 1, "picture_every": 1}
-    trainer = Trainer(Linear(), Distance(), load_mano(), [None] * 3, device, **recipe, **quiet)
-    random, share = torch.Generator().manual_seed(1), slice(rank(), None, world_size())
-    for _ in range(3):
-        img, verts = (torch.rand(4, *size, generator=random) for size in ((3, 8, 8), (2, 778, 3)))
-        batch = {"img": img, "verts_cam": verts, "pose_valid": torch.ones(4, 2, 1, 1)}
-        trainer.train_step({**{key: value[share] for key, value in batch.items()}, "id": ["x"]})
-    torch.save(trainer.network.state_dict(), folder / f"{world_size()}_{rank()}.pth")
-
-
-def test_two_processes_step_as_one_with_the_double_batch(tmp_path):
-    launch(linear_steps, CPUS[:1], tmp_path)
-    launch(linear_steps, CPUS, tmp_path)
-    one, first, second = (torch.load(tmp_path / name) for name in ("1_0.pth", "2_0.pth", "2_1.pth"))
-    torch.testing.assert_close(first, second, rtol=0, atol=0)
-    torch.testing.assert_close(first, one, rtol=1e-5, atol=1e-6)
 
 
 # ---- as a user types it ----

@@ -7,13 +7,19 @@ import torch
 from scipy.io import savemat
 
 from common.hand.joints import LEFT, RIGHT
-from common.targets import add_targets
+from common.targets import add_targets, annotated
 from common.utils.errors import UserError
 from data import augment
 from data.augment import AugmentParams
 from data.base import collate, to_sample
 from data.Folder import Folder
 from tests.interhand_set import quiet
+
+
+def batch_of(samples):
+    """Samples with what follows from their annotation."""
+    batch = collate(samples)
+    return {**batch, **annotated(batch)}
 
 
 def write_picture(path, width=60, height=40, grey=100):
@@ -33,7 +39,7 @@ def test_plain_folder_in_natural_order(plain, hands):
     data = Folder(plain, log=quiet)
     assert data.ids() == ["a9/1.png", "a10/1.png", "b/1.JPEG", "img2.jpg", "img10.png"]
     assert Folder(plain, limit=2, log=quiet).ids() == data.ids()[:2]
-    batch = collate([data[index] for index in range(len(data))])
+    batch = batch_of([data[index] for index in range(len(data))])
     assert batch["id"] == data.ids() and batch["hand_type"] == ["interacting"] * 5
     assert batch["box"][0].tolist() == [0, -10, 60, 60] and batch["image_size"][0].tolist() == [60, 40]
     assert torch.allclose(batch["brightness"], torch.tensor(100.0), atol=1)
@@ -79,7 +85,7 @@ def test_rgb2hands_joints_land_in_the_crop(rgb2hands):
     data = Folder(root, log=lines.append)
     assert any("assumed" in line for line in lines)
     assert [id.split("/")[-1] for id in data.ids()] == [f"{n}_color.png" for n in (2, 9, 10, 11, 1)]
-    batch = collate([data[index] for index in range(len(data))])
+    batch = batch_of([data[index] for index in range(len(data))])
     assert batch["K_orig"][0].tolist() == [[600, 0, 320], [0, 610, 240], [0, 0, 1]]
     assert batch["hand_type"] == ["interacting", "right", "interacting", "interacting", "interacting"]
     assert batch["present"][1].tolist() == [1, 0] and not batch["joints_cam_valid"].any()
@@ -131,7 +137,7 @@ def test_egohands_outlines_become_silhouettes(egohands):
     data = Folder(egohands, log=lines.append)
     assert [id[-14:] for id in data.ids()] == ["frame_0007.jpg", "frame_0012.jpg"]
     assert any("2 left out" in line for line in lines)
-    batch = collate([data[0], data[1]])
+    batch = batch_of([data[0], data[1]])
     assert batch["hand_type"] == ["left", "interacting"]
     assert batch["silhouette_valid"].tolist() == [[0, 1], [1, 1]]
     assert batch["box"][0].tolist() == [277.5, 287.5, 125, 125]  # 100 x 1.25 about (340, 350)
@@ -153,9 +159,9 @@ def test_mirror_moves_outlines_and_pixels(egohands, rgb2hands):
         (Folder(rgb2hands[0], log=quiet), "joints_img"),
     ):
         record = data.record(1) | {"brightness": 0.0}
-        plain, flipped = (
-            to_sample(augment.apply(record, AugmentParams(mirror=mirror))) for mirror in (False, True)
-        )
+        samples = [to_sample(augment.apply(record, AugmentParams(mirror=mirror))) for mirror in (False, True)]
+        both = batch_of(samples)
+        plain, flipped = ({k: v[row] for k, v in both.items()} for row in (0, 1))
         if key == "silhouette":
             expected = plain[key].flip(0, -1)
             assert (expected != flipped[key]).float().mean() < 0.005  # borders round

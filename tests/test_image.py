@@ -44,19 +44,19 @@ def test_square_box_and_tight_box():
 
 
 def test_crop_affine_is_the_agreed_formula():
-    affine = I.crop_affine([10, 20, 64, 64])
+    affine = I.crop_affine([10, 20, 64, 64], 256)
     points = np.array([[10.0, 20], [30, 50], [73, 83]])
     assert np.allclose(I.apply_affine(affine, points), (points - [10, 20]) * 256 / 64)
 
 
 def test_crop_affine_turns_u_towards_v_about_the_centre():
-    affine = I.crop_affine([0, 0, 256, 256], rotation=np.pi / 2)
+    affine = I.crop_affine([0, 0, 256, 256], 256, rotation=np.pi / 2)
     assert np.allclose(I.apply_affine(affine, np.array([[128.0, 128], [138, 128]])), [[128, 128], [128, 138]])
 
 
 def test_identity_crop_keeps_every_pixel():
     picture = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
-    assert (I.warp(picture, I.crop_affine([0, 0, 256, 256]), 256) == picture).all()
+    assert (I.warp(picture, I.crop_affine([0, 0, 256, 256], 256), 256) == picture).all()
 
 
 @pytest.mark.parametrize("side", [100, 300, 900, 2100])
@@ -65,7 +65,7 @@ def test_picture_and_points_move_together(side):
     picture = np.zeros((2000, 2200, 3), np.uint8)
     centre = np.array([700.0, 600])
     cv2.circle(picture, (700, 600), side // 20, (255, 255, 255), -1)
-    affine = I.crop_affine([700 - side / 2 + side / 7, 600 - side / 2, side, side], rotation=0.4)
+    affine = I.crop_affine([700 - side / 2 + side / 7, 600 - side / 2, side, side], 256, rotation=0.4)
     crop = I.warp(picture, affine, 256)[..., 0].astype(float)
     v, u = np.mgrid[:256, :256]
     found = np.array([(u * crop).sum(), (v * crop).sum()]) / crop.sum()
@@ -75,11 +75,11 @@ def test_picture_and_points_move_together(side):
 def test_shrinking_averages():
     """A fine chequerboard becomes grey, not a pattern of chance."""
     picture = np.repeat((np.indices((1024, 1024)).sum(0) % 2 * 255).astype(np.uint8)[..., None], 3, 2)
-    crop = I.warp(picture, I.crop_affine([3.3, 1.7, 1000, 1000]), 256)
+    crop = I.warp(picture, I.crop_affine([3.3, 1.7, 1000, 1000], 256), 256)
     assert np.abs(crop.astype(int) - 127).max() < 20
 
 
 def test_one_pixel_simply_works():
     picture = np.full((1, 1, 3), 90, np.uint8)
-    crop = I.warp(picture, I.crop_affine(I.square_box([0, 0, 1, 1])), 256)
+    crop = I.warp(picture, I.crop_affine(I.square_box([0, 0, 1, 1]), 256), 256)
     assert crop.shape == (256, 256, 3) and crop.max() == 90

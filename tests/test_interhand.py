@@ -12,7 +12,7 @@ from common.targets import add_targets
 from common.utils.errors import UserError
 from data.base import collate
 from data.InterHand26M import InterHand26M
-from tests.interhand_set import FRAMES, VIEWS, load, read, samples, to_camera, views
+from tests.interhand_set import FRAMES, VIEWS, derived, load, read, samples, to_camera, views
 
 REAL = Path(__file__).parents[2] / "shared" / "real" / "interhand2.6m_sample"
 
@@ -227,7 +227,7 @@ def test_rootnet_of_another_split_is_refused(interhand, hands):
 def test_real_pictures(hands):
     lines = []
     data = InterHand26M(hands, REAL / "annotations", REAL / "images", split="train", log=lines.append)
-    table = [data[index] for index in range(len(data))]
+    table = [derived(data[index]) for index in range(len(data))]
     assert sorted(s["hand_type"] for s in table) == ["interacting", "interacting", "left", "right"]
     assert any("joints alone" in line for line in lines)
     for sample in table:

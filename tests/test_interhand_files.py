@@ -11,7 +11,10 @@ from common.utils.errors import UserError
 from data.augment import AugmentSettings
 from data.InterHand26M import InterHand26M
 from data.loader import EpochSampler, build_loader
+from main.config import Augment
 from tests.interhand_set import load, quiet, samples
+
+AUGMENT = AugmentSettings(**vars(Augment()))
 
 
 @pytest.fixture
@@ -77,7 +80,7 @@ def test_folders_one_above_are_found(interhand, hands):
 
 
 def test_augmentation_depends_on_seed_epoch_and_index_alone(interhand, hands):
-    one, two = (load(interhand, hands, augment=AugmentSettings(), limit=3, seed=7) for _ in range(2))
+    one, two = (load(interhand, hands, augment=AUGMENT, limit=3, seed=7) for _ in range(2))
     assert torch.equal(one[1]["img"], two[1]["img"])
     two.set_epoch(1)
     assert not torch.equal(one[1]["img"], two[1]["img"])
@@ -87,7 +90,7 @@ def test_augmentation_depends_on_seed_epoch_and_index_alone(interhand, hands):
 
 def test_loader_resumes_in_the_middle_with_workers(interhand, hands):
     """Epochs from persistent workers equal those of this process, from any batch on."""
-    data = load(interhand, hands, augment=AugmentSettings(), limit=12)
+    data = load(interhand, hands, augment=AUGMENT, limit=12)
     alone = build_loader(data, 4, training=True, seed=3)
     crowd = build_loader(data, 4, workers=1, training=True, seed=3)
     maps = []

@@ -1,45 +1,18 @@
-"""The synthetic stream: reproducible, in the batch contract, its pictures agree with its labels."""
+"""The synthetic stream: reproducible, its pictures agree with its labels."""
 
 import pytest
 import torch
 
 from common.hand.joints import LEFT, RIGHT
 from common.hand.mano import load_mano
-from common.utils.geometry import project
+from common.targets import annotated
+from common.utils.geometry import IMAGE_SIZE, project
 from data.Synthetic import SyntheticStream
 from data.Synthetic.draws import Draws
 from data.Synthetic.placement import overlap
 from data.Synthetic.poses import mirror_left
 
 SIZE = 256
-SHAPES = {
-    "img": (3, 256, 256),
-    "joints_img": (2, 21, 3),
-    "joints_img_valid": (2, 21, 1),
-    "joints_cam": (2, 21, 3),
-    "joints_cam_valid": (2, 21, 1),
-    "root_cam": (2, 3),
-    "root_cam_valid": (2, 1),
-    "rel_trans": (3,),
-    "rel_trans_valid": (1,),
-    "pose": (2, 16, 3),
-    "pose_valid": (2, 1, 1),
-    "shape": (2, 10),
-    "shape_valid": (2, 1),
-    "pivot_cam": (2, 3),
-    "root_depth": (2,),
-    "root_depth_valid": (2,),
-    "present": (2,),
-    "K": (3, 3),
-    "affine": (2, 3),
-    "K_orig": (3, 3),
-    "image_size": (2,),
-    "box": (4,),
-    "brightness": (),
-    "hand_type_valid": (),
-    "joints_seen": (2, 21, 1),
-}
-LISTS = ("hand_type", "human_annotated", "id")
 
 
 @pytest.fixture(scope="module")
@@ -54,24 +27,8 @@ def stream(layer):
 
 @pytest.fixture(scope="module")
 def batch(stream):
-    return stream.batch(range(24))
-
-
-def test_contract(batch):
-    assert set(batch) == {*SHAPES, *LISTS}
-    for key, shape in SHAPES.items():
-        assert batch[key].shape == (24, *shape), key
-        assert batch[key].dtype == torch.float32, key
-        assert torch.isfinite(batch[key]).all(), key
-    assert all(len(batch[key]) == 24 for key in LISTS)
-    assert set(batch["hand_type"]) <= {"right", "left", "interacting"}
-    assert 0 <= batch["img"].min() and batch["img"].max() <= 1
-    for key in SHAPES:
-        if key.endswith("_valid") and key != "hand_type_valid":
-            value = batch[key.removesuffix("_valid")]
-            assert set(batch[key].unique().tolist()) <= {0.0, 1.0}
-            if key != "joints_img_valid":  # joints outside the crop keep their place
-                assert (value * (1 - batch[key]) == 0).all(), key
+    batch = stream.batch(range(24))
+    return {**batch, **annotated(batch)}
 
 
 def test_same_seed_same_batch(layer, stream):
@@ -94,16 +51,17 @@ def test_same_seed_same_batch(layer, stream):
 
 def test_sample_does_not_depend_on_its_batch(batch, stream):
     alone = stream.batch(range(5, 6))
-    for key in ("pose", "joints_img", "K", "root_cam", "pivot_cam"):
+    for key in ("pose", "joints", "K", "pivot_cam"):
         torch.testing.assert_close(alone[key][0], batch[key][5], atol=1e-4, rtol=1e-4)
     assert (alone["img"][0] - batch["img"][5]).abs().mean() < 1e-3
 
 
 def test_labels_project_on_labels(batch):
     uv = project(batch["joints_cam"] + batch["root_cam"][:, :, None], batch["K"][:, None])
-    error = (uv - batch["joints_img"][..., :2]) * batch["joints_cam_valid"]
-    assert error[batch["joints_cam_valid"].expand_as(error) > 0].abs().max() < 1e-2
-    torch.testing.assert_close(batch["joints_img"][..., 2], batch["joints_cam"][..., 2])
+    shown = batch["joints_img_valid"][..., 0] > 0
+    assert shown.float().mean() > 0.7
+    assert (uv - batch["joints_img"][..., :2])[shown].abs().max() < 1e-2
+    torch.testing.assert_close(batch["joints_img"][shown][:, 2], batch["joints_cam"][shown][:, 2])
     torch.testing.assert_close(batch["root_depth"], batch["root_cam"][..., 2])
     between = batch["root_cam"][:, LEFT] - batch["root_cam"][:, RIGHT]
     torch.testing.assert_close(batch["rel_trans"], between * batch["rel_trans_valid"])
@@ -126,7 +84,7 @@ def test_mesh_lies_on_drawn_pixels(stream):
     mask = stream.painter.draw(draws, hands, K).fragments.mask.float()
     mask = torch.nn.functional.max_pool2d(mask, 3, stride=1, padding=1) > 0  # rounding, below
     uv = project(hands.verts, K[:, None]).round().long()
-    inside = ((uv >= 0) & (uv < SIZE)).all(-1) & (hands.exists[..., None] > 0)
+    inside = ((uv >= 0) & (uv < IMAGE_SIZE)).all(-1) & (hands.exists[..., None] > 0)
     sample = torch.arange(6)[:, None, None].expand_as(inside)[inside]
     hit = mask[sample, uv[..., 1][inside], uv[..., 0][inside]]
     assert len(hit) > 6 * 700

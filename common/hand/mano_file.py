@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.hand.joints import LEFT, RIGHT
+from common.hand.mirror import MIRROR_AXIS_ANGLE, MIRROR_POINT, MIRROR_ROTATION
 from common.utils.errors import UserError
 
 STANDIN_FILE = Path(__file__).with_name("standin_hand.npz")
@@ -165,19 +166,18 @@ def read_standin() -> dict[str, NDArray]:
 
 
 def mirrored(model: dict[str, NDArray]) -> dict[str, NDArray]:
-    """The other hand of a model: x -> -x, winding reversed, rotations (x, -y, -z)."""
-    flip = np.array([-1.0, 1.0, 1.0])
-    spin = np.array([1.0, -1.0, -1.0])
-    # posedirs answer to the entries of R - I; under F R F entry (r, c) changes sign with both flips
-    entry = np.tile(np.outer(flip, flip).ravel(), 15)
+    """The other hand of a model."""
+    # posedirs answer to the 9 entries of R - I of each of 15 joints
+    rotation_entries = np.tile(MIRROR_ROTATION.ravel(), 15)
+    finger_angles = np.tile(MIRROR_AXIS_ANGLE, 15)
     return {
         **model,
-        "v_template": model["v_template"] * flip,
-        "f": model["f"][:, ::-1].copy(),
-        "shapedirs": model["shapedirs"] * flip[:, None],
-        "posedirs": model["posedirs"] * flip[:, None] * entry,
-        "hands_mean": model["hands_mean"] * np.tile(spin, 15),
-        "hands_components": model["hands_components"] * np.tile(spin, 15),
+        "v_template": model["v_template"] * MIRROR_POINT,
+        "f": model["f"][:, ::-1].copy(),  # a mirrored face is seen from behind: wind it the other way
+        "shapedirs": model["shapedirs"] * MIRROR_POINT[:, None],
+        "posedirs": model["posedirs"] * MIRROR_POINT[:, None] * rotation_entries,
+        "hands_mean": model["hands_mean"] * finger_angles,
+        "hands_components": model["hands_components"] * finger_angles,
     }
 
 

@@ -1,14 +1,24 @@
-"""Mirroring a two-hand sample left to right: the only place that knows how.
+"""Mirroring hands left to right: the only place that knows the signs.
 
-X -> -X, pixel u -> W-1-u, so a camera's cx -> W-1-cx; axis-angle and translations between the hands
-(x, y, z) -> (x, -y, -z) and (-x, y, z) with the hands exchanged.
+The mirror is the plane x = 0 of the camera (or of MANO's axes): a point (x, y, z) goes to (-x, y, z), a
+rotation R to F R F with F = diag(-1, 1, 1), so its axis-angle (x, y, z) to (x, -y, -z), and a pixel u of a
+picture W pixels wide to W - 1 - u. What belongs to the right hand then belongs to the left one.
 """
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
-MIRROR_AXIS_ANGLE = np.array([1.0, -1.0, -1.0], np.float32)
 MIRROR_POINT = np.array([-1.0, 1.0, 1.0], np.float32)
+MIRROR_AXIS_ANGLE = np.array([1.0, -1.0, -1.0], np.float32)
+MIRROR_ROTATION = np.outer(MIRROR_POINT, MIRROR_POINT)  # signs of the entries of F R F
+OTHER_HAND_TYPE = {"right": "left", "left": "right", "interacting": "interacting"}
+
+
+def mirror_rotation(rotation: Tensor) -> Tensor:
+    """Rotations (..., 3, 3) -> F R F."""
+    return rotation * torch.as_tensor(MIRROR_ROTATION, dtype=rotation.dtype, device=rotation.device)
 
 
 def mirror_hands(hands: NDArray) -> NDArray:
@@ -26,7 +36,11 @@ def mirror_pose(pose: NDArray) -> NDArray:
     return mirror_hands(pose * MIRROR_AXIS_ANGLE)
 
 
-def mirror_camera(K: ArrayLike, width: float) -> NDArray:
-    """(3, 3) intrinsics of the mirrored picture for mirrored points: F K diag(-1, 1, 1)."""
-    flip = np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1]], np.float64)
-    return flip @ np.asarray(K, np.float64) @ np.diag([-1.0, 1.0, 1.0])
+def mirror_pixels(width: float) -> NDArray[np.float64]:
+    """(3, 3) map of homogeneous pixels: u -> width - 1 - u."""
+    return np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
+
+
+def mirror_camera(K: ArrayLike, width: float) -> NDArray[np.float64]:
+    """(3, 3) intrinsics of the mirrored picture for mirrored points."""
+    return mirror_pixels(width) @ np.asarray(K, np.float64) @ np.diag(MIRROR_POINT)

@@ -88,6 +88,11 @@ def project(points: Tensor, K: Tensor) -> Tensor:
     return image[..., :2] / image[..., 2:]
 
 
+def inside_crop(pixels: Tensor) -> Tensor:
+    """Which pixels (..., 2) lie in the network's crop: (..., 1) float 0 or 1."""
+    return ((pixels >= 0) & (pixels <= IMAGE_SIZE - 1)).all(-1, keepdim=True).float()
+
+
 def back_project(pixels: Tensor, depth: Tensor, K: Tensor) -> Tensor:
     """Pixels (..., N, 2) at depth (..., N, 1) metres -> camera-frame points (..., N, 3)."""
     ones = torch.ones_like(pixels[..., :1])

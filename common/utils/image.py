@@ -1,7 +1,7 @@
 """Pictures, boxes and the affine map from a picture to its crop.
 
 Pixel centres are integers. A box is (x, y, w, h) in pixels; without rotation its crop obeys
-u' = (u - x) size / w (DESIGN section 4).
+u' = (u - x) size / w.
 """
 
 from pathlib import Path
@@ -52,7 +52,7 @@ def square_box(box: ArrayLike, scale: float = 1.25) -> NDArray[np.float64]:
 
 
 def crop_affine(
-    box: ArrayLike, size: int = 256, rotation: float = 0.0, scale: float = 1.0, shift: ArrayLike = (0.0, 0.0)
+    box: ArrayLike, size: int, rotation: float = 0.0, scale: float = 1.0, shift: ArrayLike = (0.0, 0.0)
 ) -> NDArray[np.float64]:
     """Map (2,3) from picture pixels to crop pixels, for a square box.
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from common.utils.errors import UserError
 from common.utils.image import read_image, square_box
-from data.base import HandDataset, nothing_known, presence
+from data.base import HandDataset, blank_record, presence
 from data.Folder import layouts
 
 
@@ -25,14 +25,8 @@ class Folder(HandDataset):
     intrinsics the camera is a guess: focal length the longer side, centre in the middle.
     """
 
-    def __init__(
-        self,
-        folder_path: str | Path,
-        limit: int | None = None,
-        size: int = 256,
-        log: Callable[[str], None] = print,
-    ):
-        super().__init__(size=size)
+    def __init__(self, folder_path: str | Path, limit: int | None = None, log: Callable[[str], None] = print):
+        super().__init__()
         self.folder = Path(folder_path).expanduser()
         if not self.folder.is_dir():
             raise UserError(f"folder_path: {folder_path} is not a folder")
@@ -59,7 +53,7 @@ class Folder(HandDataset):
         image = read_image(entry.path)
         height, width = image.shape[:2]
         whole = square_box((0, 0, width, height), 1.0)
-        return nothing_known() | {
+        return blank_record() | {
             "id": entry.path.relative_to(self.folder).as_posix(),
             "image": image,
             "human_annotated": self.layout != "pictures",

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from common.hand.mano import ManoLayer
 from common.utils.errors import UserError
+from common.utils.geometry import project
 from common.utils.image import square_box, tight_box
-from data.base import HandDataset, nothing_known, presence, project
+from data.base import HandDataset, blank_record, presence
 from data.HIC import files
 
 CAMERA = np.array([[525.0, 0, 319.5], [0, 525.0, 239.5], [0, 0, 1]])  # of every frame
@@ -32,10 +33,9 @@ class HIC(HandDataset):
         mano: ManoLayer,
         hic_path: str | Path,
         limit: int | None = None,
-        size: int = 256,
         log: Callable[[str], None] = print,
     ):
-        super().__init__(size=size)
+        super().__init__()
         self.folder = files.find(hic_path)
         rows = files.read_annotations(self.folder / "HIC.json")
         log(f"HIC: {len(rows):,} annotations")
@@ -61,9 +61,10 @@ class HIC(HandDataset):
         """One raw record (see data/base.py)."""
         row, valid = self.rows[index], self.valid[index].astype(np.float32)
         verts = self.verts[index]
-        box = tight_box(project(verts, CAMERA), np.broadcast_to(valid[:, None], verts.shape[:2]))
+        pixels = project(torch.from_numpy(verts).double(), torch.from_numpy(CAMERA)).numpy()
+        box = tight_box(pixels, np.broadcast_to(valid[:, None], verts.shape[:2]))
         joints = np.repeat(valid[:, None], self.joints.shape[2], 1)
-        return nothing_known() | {
+        return blank_record() | {
             "id": Path(row.picture).with_suffix("").as_posix(),
             "image_path": self.folder / row.picture,
             "hand_type": row.hand_type,
@@ -74,8 +75,10 @@ class HIC(HandDataset):
             "mesh_cam": verts,
             "joints": self.joints[index],
             "joints_valid": joints,
-            "joints_seen": joints,
-            **{key: self.fits[key][index] for key in ("pose", "shape", "pivot")},
+            "in_picture": joints,
+            "pose": self.fits["pose"][index],
+            "shape": self.fits["shape"][index],
+            "pivot_cam": self.fits["pivot_cam"][index],
             "pose_valid": valid,
             "shape_valid": valid,
             "present": presence(row.hand_type),
@@ -103,7 +106,7 @@ class HIC(HandDataset):
         self.fits = {
             "pose": self._as_axis_angle(mano, pose, shape, trans, log),
             "shape": shape,
-            "pivot": pivot,
+            "pivot_cam": pivot,
         }
 
     def _as_axis_angle(

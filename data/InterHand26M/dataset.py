@@ -46,10 +46,9 @@ class InterHand26M(HandDataset):
         limit: int | None = None,
         augment: AugmentSettings | None = None,
         seed: int = 0,
-        size: int = 256,
         log: Callable[[str], None] = print,
     ):
-        super().__init__(augment, seed, size)
+        super().__init__(augment, seed)
         for name, value in (("split", split), ("subset", subset), ("hands", hands)):
             if value not in CHOICES[name]:
                 raise UserError(f"{name} is '{value}': choose one of {', '.join(CHOICES[name])}")
@@ -87,7 +86,7 @@ class InterHand26M(HandDataset):
         fit_valid = fitted & row["hands"]
         valid = {
             "joints_valid": joints_valid,
-            "joints_seen": row["seen"],
+            "in_picture": row["seen"],
             "pose_valid": fit_valid,
             "shape_valid": fit_valid & (np.abs(shape) <= MAX_BETA).all(-1),
             "present": row["hands"],
@@ -103,7 +102,7 @@ class InterHand26M(HandDataset):
             "joints": joints @ rotation.T + translation,
             "pose": turned_pose(pose, rotation),
             "shape": shape,
-            "pivot": self.pivots[f] @ rotation.T + translation,
+            "pivot_cam": self.pivots[f] @ rotation.T + translation,
             **{key: row[key] for key in ("box", "root_depth", "root_depth_valid")},
             **{key: flags.astype(np.float32) for key, flags in valid.items()},
         }

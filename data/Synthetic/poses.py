@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from common.hand.joints import LEFT, MANO_FINGERS, MANO_JOINT_NAMES
+from common.hand.joints import FINGERS, LEFT, MANO_FINGERS, MANO_JOINT_NAMES, RIGHT
+from common.hand.mirror import mirror_rotation
 from common.utils.geometry import axis_angle_to_matrix
 from data.Synthetic.draws import Draws
 
-FINGERS = ("index", "middle", "ring", "pinky")
+LONG_FINGERS = FINGERS[1:]  # index, middle, ring, pinky
 PALM = (0.0, -1.0, 0.0)
 VIEWS = {"own": (0.0, 30.0), "front": (180.0, 10.0)}  # yaw, pitch: over the shoulder, from ahead
 
@@ -83,7 +84,7 @@ def finger_rotations(draws: Draws, family: Tensor, axes: Tensor) -> Tensor:
     """Rotations (B,2,15,3,3) of joints 1..15, both hands as right hands; axes: `finger_axes`."""
     flexion, abduction = finger_angles(draws, family)
     thumb = thumb_angles(draws, family)
-    order = [FINGERS.index(name) for name in MANO_FINGERS if name != "thumb"]
+    order = [LONG_FINGERS.index(name) for name in MANO_FINGERS if name != "thumb"]
     none = torch.zeros_like(thumb[..., :1])
     bend = torch.cat((flexion[:, :, order].flatten(2), none, thumb[..., 2:]), -1)  # (B,2,15)
     rotation = rotate(axes, bend)
@@ -100,9 +101,7 @@ def rotate(axis: Tensor, degrees: Tensor) -> Tensor:
 
 def mirror_left(rotation: Tensor) -> Tensor:
     """Rotations of two right hands (B,2,...,3,3) -> those at LEFT mirrored in x."""
-    signs = rotation.new_ones(2, 3, 3)
-    signs[LEFT, 0, 1:] = signs[LEFT, 1:, 0] = -1
-    return rotation * signs.view(1, 2, *[1] * (rotation.dim() - 4), 3, 3)
+    return torch.stack((rotation[:, RIGHT], mirror_rotation(rotation[:, LEFT])), 1)
 
 
 def facing(fingers: Tensor, palm: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from common.utils import render
-from common.utils.geometry import project
+from common.utils.geometry import IMAGE_SIZE, project
 from data.Synthetic.background import WORK, background
 from data.Synthetic.draws import Draws
 from data.Synthetic.forearm import Forearm, draw_sleeve
@@ -35,16 +35,16 @@ class Drawing(NamedTuple):
 class Painter:
     """Draws pairs of hands; holds what is the same in every picture."""
 
-    def __init__(self, rest: Tensor, joints: Tensor, hand_faces: Tensor, radii: Tensor, size: int):
-        """rest (2,V,3), joints (2,21,3): the flat hands; radii (S,) of spheres; size: H = W."""
-        self.size, self.count, self.hand_faces = size, rest.shape[1], hand_faces
+    def __init__(self, rest: Tensor, joints: Tensor, hand_faces: Tensor, radii: Tensor):
+        """rest (2,V,3), joints (2,21,3): the flat hands; radii (S,) of spheres."""
+        self.count, self.hand_faces = rest.shape[1], hand_faces
         self.arm = Forearm(hand_faces, self.count)
         self.skin = Skin(rest, joints, hand_faces, self.arm)
         self.faces = render.join_meshes(self.skin.place, self.arm.faces)[1]
         self.blockers = torch.tensor(SHADING, device=rest.device)
         self.radii = radii[self.blockers]
         generator = torch.Generator().manual_seed(0)
-        grain = torch.randn(GRAINS, 3, size, size, generator=generator)
+        grain = torch.randn(GRAINS, 3, IMAGE_SIZE, IMAGE_SIZE, generator=generator)
         self.grain = (grain * 0.6 + grain.mean(1, keepdim=True) * 0.8).to(rest.device)
 
     def __call__(self, draws: Draws, hands: Placed, K: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,7 +52,7 @@ class Painter:
         drawing = self.draw(draws, hands, K)
         pixel, color = self._paint(draws, hands, drawing)
         canvas = self._behind(draws, drawing.fragments.mask).permute(0, 2, 3, 1)
-        canvas = canvas.reshape(-1, 3).index_copy(0, pixel, color).view(-1, self.size**2, 3)
+        canvas = canvas.reshape(-1, 3).index_copy(0, pixel, color).view(-1, IMAGE_SIZE**2, 3)
         return self._develop(draws, canvas), self._visible(drawing)
 
     def draw(self, draws: Draws, hands: Placed, K: Tensor) -> Drawing:
@@ -61,7 +61,7 @@ class Painter:
         verts = self.arm.extend(hands.verts, draws.normal(2, 3, std=0.2, limit=2), sleeve)
         points = torch.cat((project(verts, K[:, None]), verts[..., 2:]), -1)
         points = torch.where(hands.exists[..., None, None] > 0, points, torch.nan)
-        fragments = render.rasterize(points.flatten(1, 2), self.faces, (self.size, self.size), closed=True)
+        fragments = render.rasterize(points.flatten(1, 2), self.faces, (IMAGE_SIZE, IMAGE_SIZE), closed=True)
         return Drawing(verts, points, self.arm.dressed(sleeve), fragments)
 
     def _paint(self, draws: Draws, hands: Placed, drawing: Drawing) -> tuple[Tensor, Tensor]:
@@ -75,7 +75,7 @@ class Painter:
         surface = torch.cat((normals, seen, coat), -1).flatten(1, 2)
         pixel, values = render.at_pixels(drawing.fragments, self.faces, surface)
         face = drawing.fragments.face.view(-1).index_select(0, pixel)
-        picture = pixel.div(self.size**2, rounding_mode="floor")
+        picture = pixel.div(IMAGE_SIZE**2, rounding_mode="floor")
         hand = 2 * picture + face.div(self.arm.faces.shape[1], rounding_mode="floor")
         albedo = self.skin.albedo(values[:, 5:], self.skin.cloth(draws).flatten(0, 1), hand)
         return pixel, shine(values[:, :5], albedo, lamps, hand)
@@ -83,8 +83,8 @@ class Painter:
     def _behind(self, draws: Draws, mask: Tensor) -> Tensor:
         """Background (B,3,H,W), sometimes with the hands' soft shadow on it."""
         grain = self.grain[draws.one_of(GRAINS), :, :WORK, :WORK]
-        picture = background(draws, grain, self.size)
-        small = functional.avg_pool2d(mask[:, None].float(), self.size // 32)
+        picture = background(draws, grain, IMAGE_SIZE)
+        small = functional.avg_pool2d(mask[:, None].float(), IMAGE_SIZE // 32)
         for _ in range(2):
             small = functional.avg_pool2d(small, 5, stride=1, padding=2)
         theta = torch.eye(2, 3, device=mask.device).repeat(draws.batch, 1, 1)
@@ -103,7 +103,7 @@ class Painter:
         gain = torch.exp(draws.normal(1, 1, std=0.12) + draws.normal(3, 1, std=0.05) * (1 - mono))
         matrix = gain * (eye + fade * (gray - eye))  # (B,3,3)
         picture = torch.baddbmm(draws.normal(1, 1, std=0.03), matrix, canvas.transpose(1, 2))
-        picture = _blur(picture.view(-1, 3, self.size, self.size), draws.uniform(low=0.1, high=0.9))
+        picture = _blur(picture.view(-1, 3, IMAGE_SIZE, IMAGE_SIZE), draws.uniform(low=0.1, high=0.9))
         grain = self.grain[draws.one_of(GRAINS)]
         return picture.addcmul_(grain, 0.045 * draws.uniform(1, 1, 1) ** 2 + 0.004).clamp_(0, 1)
 

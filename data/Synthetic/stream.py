@@ -1,4 +1,4 @@
-"""An endless stream of synthetic two-hand pictures in the batch contract of every data set.
+"""An endless stream of synthetic two-hand pictures, as batches of the contract's raw facts (data/base.py).
 
 Legend: B samples, 2 hands (right, left), V vertices, S spheres. Metres, camera frame, crop pixels.
 """
@@ -24,9 +24,10 @@ REACH = (0.06, 0.25)  # metres between the wrists of interacting hands
 class SyntheticStream:
     """Iterable over batches; sample i depends on (seed, i) alone.
 
-    Pictures are made on the device of `mano`. samples: how many make an epoch, which changes no
-    sample; view: "own", "front" or "any" (poses.VIEWS); cone: how far (degrees) the camera is tilted
-    from there; roll: rotation in the picture plane, at most so many degrees either way.
+    Pictures are made on the device of `mano`. samples: how many make an epoch, of all processes, which
+    changes no sample; view: "own", "front" or "any" (poses.VIEWS); cone: how far (degrees) the camera is
+    tilted from there; roll: rotation in the picture plane, at most so many degrees either way.
+    Of `world` processes, the one of this `rank` makes every world-th batch of the epoch.
     """
 
     def __init__(
@@ -35,14 +36,16 @@ class SyntheticStream:
         batch_size: int,
         seed: int,
         samples: int,
-        size: int = 256,
         view: str = "any",
         cone: float = 60.0,
         roll: float = 30.0,
+        rank: int = 0,
+        world: int = 1,
     ):
         self.mano, self.batch_size, self.seed, self.samples = mano, batch_size, seed, samples
-        self.size, self.view, self.cone, self.roll = size, view, cone, roll
-        self.epoch = self.done = 0
+        self.view, self.cone, self.roll = view, cone, roll
+        self.rank, self.world = rank, world
+        self.epoch = self.start = 0
         device = mano.faces.device
         flat = torch.eye(3, device=device).expand(1, 2, 16, 3, 3)
         rest = mano.skin(flat, torch.zeros(1, 2, 10, device=device))
@@ -51,43 +54,62 @@ class SyntheticStream:
         self.interactions = placement.interaction_tables(device)
         self.spheres = placement.sphere_weights(device)
         self.radii = placement.sphere_radii(self.spheres @ joints[RIGHT], rest[0, RIGHT])
-        self.painter = Painter(rest[0], joints, mano.faces, self.radii, size)
+        self.painter = Painter(rest[0], joints, mano.faces, self.radii)
 
     def set_epoch(self, epoch: int, batch: int = 0) -> None:
         """Epoch e starts at sample e * samples; `batch` > 0 resumes it after so many batches."""
-        self.epoch, self.done = epoch, batch
+        self.epoch, self.start = epoch, batch
 
     def __iter__(self) -> Iterator[dict]:
-        first, last = self.epoch * self.samples, (self.epoch + 1) * self.samples
-        for start in range(first + self.done * self.batch_size, last, self.batch_size):
-            yield self.batch(range(start, min(start + self.batch_size, last)))
+        epoch = self._epoch_indices()
+        for start in self._batch_starts()[self.start :]:
+            yield self.batch(epoch[start : start + self.batch_size])
 
     def __len__(self) -> int:
-        """Batches of a whole epoch."""
-        return -(-self.samples // self.batch_size)
+        """This process's batches of a whole epoch."""
+        return len(self._batch_starts())
 
     def ids(self) -> list[str]:
-        """The ids of the epoch's samples, in order."""
-        return self._ids(range(self.epoch * self.samples, (self.epoch + 1) * self.samples))
+        """The ids of the epoch's samples, in order, whatever this process's share."""
+        return self._ids(self._epoch_indices())
+
+    def select(self, ids: Sequence[str]) -> dict:
+        """Some samples of the epoch as one batch."""
+        index_of = dict(zip(self.ids(), self._epoch_indices(), strict=True))
+        return self.batch([index_of[name] for name in ids])
+
+    def notes(self) -> list[str]:
+        """What a reader of results should know of these pictures."""
+        return [
+            f"synthetic pictures: seed {self.seed}, view {self.view}, cone {self.cone:g} degrees, "
+            f"roll {self.roll:g} degrees"
+        ]
+
+    def _epoch_indices(self) -> range:
+        first = self.epoch * self.samples
+        return range(first, first + self.samples)
+
+    def _batch_starts(self) -> range:
+        """Where this process's batches begin in the epoch."""
+        return range(self.rank * self.batch_size, self.samples, self.world * self.batch_size)
 
     def _ids(self, indices: Sequence[int]) -> list[str]:
         return [f"synthetic/{self.seed}/{index:06d}" for index in indices]
 
     @torch.no_grad()
     def batch(self, indices: Sequence[int]) -> dict:
-        """The samples with these indices as one batch."""
+        """The samples with these indices as one batch of raw facts (data/base.py)."""
         draws = Draws(self.seed, indices, self.radii.device)
         hands = self.place(draws)
-        camera = draw_camera(draws, hands, self.size)
+        camera = draw_camera(draws, hands)
         picture, visible = self.painter(draws, hands, camera["K"])
-        labels = make_labels(hands, camera["K"], self.mano.pose(hands.rotmat), self.size)
-        labels["present"] = (visible >= VISIBLE).float() * hands.exists
-        there = hands.exists.tolist()
+        labels = make_labels(hands, camera["K"], self.mano.pose(hands.rotmat))
         return {
             "img": picture,
             **labels,
             **camera,
-            "hand_type": ["interacting" if all(row) else HANDS[row.index(1)] for row in there],
+            "present": (visible >= VISIBLE).float() * hands.exists,
+            "hand_type": _hand_types(hands.exists),
             "brightness": 255 * picture.mean((1, 2, 3)),
             "hand_type_valid": torch.ones_like(picture[:, 0, 0, 0]),
             "human_annotated": [True] * len(indices),
@@ -138,3 +160,14 @@ class SyntheticStream:
         centres = self.spheres @ joints
         moved = torch.stack((centres[:, RIGHT], centres[:, LEFT] + shift[:, None]), 1)
         return shift + placement.separate(moved, self.radii, -view[:, :, 0])
+
+
+def _hand_types(exists: Tensor) -> list[str]:
+    """(B,2) -> "right", "left" or "interacting" of each sample."""
+    names = []
+    for right, left in (exists > 0).tolist():
+        if right and left:
+            names.append("interacting")
+        else:
+            names.append(HANDS[RIGHT] if right else HANDS[LEFT])
+    return names
