@@ -23,7 +23,7 @@ from common.eval.protocols import MIN_BRIGHTNESS, Protocol
 from common.eval.truth import Batch, Columns, Prediction, Truth, place, read_truth
 from common.hand.joints import LEFT, RIGHT
 from common.hand.mano import ManoLayer
-from common.hand.mirror import MIRROR_POINT
+from common.hand.mirror import mirror_rotation
 from common.utils.geometry import geodesic_angle
 
 LARGEST_HAND = 1.0  # metres
@@ -68,9 +68,8 @@ def pose_difference(rotmat: Tensor) -> Tensor:
     Mean geodesic angle between the 15 finger rotations of the right hand and those of the mirrored
     left hand. LGNet names the quantity without defining it; this definition is ours.
     """
-    flip = torch.as_tensor(MIRROR_POINT, dtype=rotmat.dtype, device=rotmat.device)
-    mirrored = rotmat[:, LEFT, 1:] * flip[:, None] * flip  # F R F
-    return geodesic_angle(rotmat[:, RIGHT, 1:], mirrored).rad2deg().mean(-1)
+    right, left = rotmat[:, RIGHT, 1:], rotmat[:, LEFT, 1:]
+    return geodesic_angle(right, mirror_rotation(left)).rad2deg().mean(-1)
 
 
 # ---- facts about samples ----
