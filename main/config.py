@@ -113,7 +113,7 @@ class Train:
 @dataclass(frozen=True)
 class Test:
     batch_size: int = 64
-    split: Literal["val", "test"] = "test"
+    split: Literal["train", "val", "test"] = "test"
     penetration: float = 0.1  # share of the frames on which penetration is measured: it is slow
 
 

@@ -173,27 +173,31 @@ class InterHand26M(HandDataset):
 
     def _read_rootnet(self, path: str | Path | None) -> None:
         """RootNet's depths of the wrists; in val and test also its boxes, in place of ours."""
+        depth, valid = np.zeros((len(self), 2)), np.zeros((len(self), 2), bool)
+        self.columns["root_depth"], self.columns["root_depth_valid"] = depth, valid
         file = None if path is None else files.find_rootnet(path, self.split)
-        rows = {} if file is None else files.read_rootnet(file)
-        self.columns["root_depth"] = np.zeros((len(self), 2), np.float32)
-        self.columns["root_depth_valid"] = np.zeros((len(self), 2), np.float32)
-        ratios = []
-        for index, name in enumerate(self.columns["id"].tolist()):
-            if name not in rows:
-                continue
-            row, box = rows[name], self.columns["box"][index]
-            self.columns["root_depth"][index] = row.depth
-            self.columns["root_depth_valid"][index] = row.valid
-            ratios.append(row.box[2:].max() / box[2])
-            if self.split != "train":
-                box[:] = row.box  # already squared and enlarged by RootNet
         if file is None:
             self.log("  RootNet: not used")
             return
-        self.log(f"  RootNet: {len(ratios):,} of {len(self):,} records")
-        if ratios and self.split != "train":
+        rows = files.read_rootnet(file)
+        indices = [index for index, name in enumerate(self.columns["id"].tolist()) if name in rows]
+        for index in indices:
+            row = rows[self.columns["id"][index]]
+            depth[index], valid[index] = row.depth, row.valid
+        self.log(f"  RootNet: {len(indices):,} of {len(self):,} records")
+        if self.split != "train":
+            self._take_boxes({index: rows[self.columns["id"][index]].box for index in indices})
+
+    def _take_boxes(self, boxes: dict[int, NDArray[np.float64]]) -> None:
+        """Replace the boxes of some records by RootNet's, which are already squared and enlarged."""
+        ratios = []
+        for index, box in boxes.items():
+            if box[2:].min() > 0:  # RootNet has no box where it had nothing to enclose
+                ratios.append(box[2:].max() / self.columns["box"][index, 2])
+                self.columns["box"][index] = box
+        if ratios:
             self.about_boxes = (
                 f"RootNet's for {len(ratios):,} of {len(self):,} samples, on average "
-                f"{np.mean(ratios):.2f} times as wide as ours, around the true hands for the others"
+                f"{np.mean(ratios):.2f} times as wide as ours; ours, around the true hands, for the others"
             )
             self.log(f"  boxes: {self.about_boxes}")

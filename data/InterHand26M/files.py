@@ -244,8 +244,6 @@ def read_rootnet(path: Path) -> dict[int, RootNet]:
 
 def _rootnet_row(row: dict[str, Any]) -> tuple[int, RootNet]:
     box = _numbers(row["bbox"], "bbox", (4,))
-    if min(box[2:]) <= 0:
-        raise ValueError("bbox is empty")
     depth = _numbers(row["abs_depth"], "abs_depth", (2,)) / 1000
     valid = _numbers(row["root_valid"], "root_valid", (2,)) > 0.5
     return int(row["annot_id"]), RootNet(box, depth, valid)
