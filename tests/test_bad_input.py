@@ -1,6 +1,7 @@
 """Bad input to the three commands: one sentence on stderr, exit code 2, no traceback, nothing run."""
 
 import json
+import os
 import pickle
 import shutil
 
@@ -260,6 +261,30 @@ def test_annotations_damaged(refused, damaged, weights, kind):
         file.unlink()
         if kind != "MANO_NeuralAnnot":  # without fits there are still joints
             refused(f"{file.name}: No such file", *command)
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "words"),
+    [
+        ("data", '"bbox": [', '"bbox": ["far", ', "annotation 909000 is malformed: bbox is not 4 numbers"),
+        ("camera", '"focal": {"400002": [', '"focal": {"400002": [0, ', "camera 400002 is malformed: focal"),
+        ("joint_3d", '"world_coord": [[', '"world_coord": [[NaN, ', "frame 4973 is malformed"),
+        ("joint_3d", "{", 100_000 * "[", "is damaged: its brackets are nested too deep"),
+    ],
+)
+def test_annotations_without_sense(refused, damaged, kind, old, new, words):
+    folder, data = damaged
+    file = folder / "train" / f"InterHand2.6M_train_{kind}.json"
+    whole = file.read_text()
+    assert old in whole
+    file.write_text(whole.replace(old, new, 1))
+    refused(words, train, *TINY, *data)
+
+
+@synthetic
+def test_a_pipe_is_no_picture(refused, weights, tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    refused("pipe.png: it is no file", demo, "--checkpoint", weights, "--input", tmp_path / "pipe.png")
 
 
 @pytest.mark.parametrize("workers", [0, 1])
