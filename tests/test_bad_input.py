@@ -150,6 +150,12 @@ def test_a_snapshot_of_other_settings(refused, trained, tmp_path):
     command = [*TINY, *trained.data, *output_in(trained.folder.parent), "--exp", "synthetic", "--continue"]
     refused("model.channels=16, now it is 32", train, *command, *settings(channels=32))
     refused("train.seed=0, now it is 1", train, *command, *settings(train__seed=1))
+    # the schedule is laid over all epochs: more of them would make the learning rate jump
+    refused("train.epochs=2, now it is 3", train, *command, *settings(epochs=3))
+    bare = ["--gpu", "cpu", *output_in(trained.folder.parent), "--exp", "synthetic", "--continue"]
+    refused("train.epochs=2, now it is 3", train, *bare, *settings(epochs=3))
+    refused("data.synthetic_train=4, now it is 65536", train, *bare, "--preset", "lgnet")
+    refused("paths.smplx_path=None, now it is /d/mano", train, *bare, *settings(smplx_path="/d/mano"))
     snapshot = load_snapshot(snapshot_path(trained.folder / "model_dump", 1))
     snapshot["config"]["model"]["refine_channels"] = 16
     save_snapshot(snapshot, tmp_path / "mixed.pth")

@@ -85,7 +85,9 @@ def test_an_interrupted_run_goes_on_to_the_bit(trained, tmp_path, monkeypatch, c
     assert capsys.readouterr().err.endswith("stopped\n")
     assert run(train, *command) == 2  # there is a snapshot, and nothing said to continue
     assert "--continue" in capsys.readouterr().err
-    assert run(train, *command, "--continue") == 0
+    assert (folder / "log.txt").read_text().endswith(" stopped\n")
+    # the snapshot knows every setting: only where the run lies is said again
+    assert run(train, "--gpu", "cpu", *output_in(tmp_path), "--exp", "again", "--continue") == 0
     ours, theirs = (load_snapshot(snapshot_path(f / "model_dump", 1)) for f in (folder, trained.folder))
     for key in ("network", "optimizer", "schedule", "random"):
         torch.testing.assert_close(ours[key], theirs[key], rtol=0, atol=0)
@@ -97,6 +99,7 @@ def test_numbers_that_are_none_stop_the_run(tmp_path, capsys):
     assert run(train, *TINY, *output_in(tmp_path), "--set", "train.lr=1e30") == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: the loss ") and "verts" in error and "at step 1" in error
+    assert (tmp_path / "lgnet" / "log.txt").read_text().splitlines()[-1].endswith(error)
     assert "samples synthetic/0/000002, synthetic/0/000003:" in error
 
 
