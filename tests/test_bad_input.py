@@ -87,6 +87,7 @@ def test_arguments(refused, script, words, arguments):
         ("train.batch_size is between 1 and 2147483647, not '0'", settings(train__batch_size=0)),
         ("data.workers is between 0 and 2147483647, not '-1'", settings(workers=-1)),
         ("data.subset is one of H, M, H+M, not 'h'", settings(subset="h")),
+        ("train.batch_size is between 1 and", settings(batch_size=0)),  # not "ambiguous" with the test's
         ("unknown setting 'batchsize'; did you mean train.batch_size?", settings(batchsize=2)),
         ("model.channels=3: choose a multiple of 16", settings(channels=3, backbone="resnet18")),
         ("model.refine_maps=5: a backbone has 4 early maps", settings(refine_maps=5, backbone="resnet18")),
@@ -105,6 +106,10 @@ def test_training_settings(refused, words, arguments):
 def test_an_output_folder_that_cannot_be(refused, tmp_path):
     (tmp_path / "file").touch()
     refused(f"{tmp_path / 'file'}", train, *TINY, *output_in(tmp_path / "file"))
+
+
+def test_a_bare_key_is_the_tests_own(refused):
+    refused("test.batch_size is between 1 and", test, "--test_epoch", 0, *settings(batch_size=0))
 
 
 def test_model_keys_belong_to_the_snapshot(refused):

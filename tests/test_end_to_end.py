@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -195,12 +196,16 @@ def failing(device: torch.device, error: Exception) -> None:
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "train.batch_size"),
     ],
 )
-def test_files_and_memory_are_explained_in_every_process(error, words, capfd):
+def test_files_and_memory_are_explained_in_every_process(error, words, capfd, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     for devices in (CPUS[:1], CPUS):
         with pytest.raises(SystemExit, match="2"):
             run_script(lambda devices=devices: launch(failing, devices, error))
         told = capfd.readouterr().err
         assert told.startswith("error: ") and words in told and told.count("\n") == 1
+        details = told.rpartition("details: ")[2].rstrip(")\n")
+        assert "in failing" in Path(details).read_text() and Path(details).parent == tmp_path
 
 
 class Linear(nn.Module):

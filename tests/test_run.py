@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from datetime import datetime
 
 import pytest
@@ -25,15 +26,14 @@ def lose_a_file():
     raise FileNotFoundError(2, "No such file", "/gone")
 
 
-def test_the_screen_gets_a_sentence_and_a_file_the_rest(capsys):
+def test_the_screen_gets_a_sentence_and_a_file_the_rest(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(SystemExit, match="2"):
         run_script(lose_a_file)
     sentence = capsys.readouterr().err
     assert sentence.startswith("error: /gone: No such file (details: ") and sentence.count("\n") == 1
-    file = sentence.rpartition("details: ")[2].rstrip(")\n")
-    with open(file, encoding="utf-8") as details:
-        assert "in lose_a_file" in details.read()
-    os.unlink(file)
+    (file,) = tmp_path.iterdir()
+    assert sentence.endswith(f"(details: {file})\n") and "in lose_a_file" in file.read_text()
 
 
 def test_an_error_that_a_loader_process_sends_is_one_line(tmp_path):
