@@ -122,7 +122,7 @@ class Train:
 @dataclass(frozen=True)
 class Test:
     batch_size: Count = 64
-    split: Literal["val", "test"] = "test"
+    split: Literal["train", "val", "test"] = "test"
     penetration: Share = 0.1  # share of the frames on which penetration is measured: it is slow
 
 
