@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,9 @@ def test_an_interrupted_run_goes_on_to_the_bit(trained, tmp_path, monkeypatch, c
     assert capsys.readouterr().err.endswith("stopped\n")
     assert run(train, *command) == 2  # there is a snapshot, and nothing said to continue
     assert "--continue" in capsys.readouterr().err
-    assert run(train, *command, "--continue") == 0
+    assert (folder / "log.txt").read_text().endswith(" stopped\n")
+    # the snapshot knows every setting: only where the run lies is said again
+    assert run(train, "--gpu", "cpu", *output_in(tmp_path), "--exp", "again", "--continue") == 0
     ours, theirs = (load_snapshot(snapshot_path(f / "model_dump", 1)) for f in (folder, trained.folder))
     for key in ("network", "optimizer", "schedule", "random"):
         torch.testing.assert_close(ours[key], theirs[key], rtol=0, atol=0)
@@ -95,6 +98,7 @@ def test_numbers_that_are_none_stop_the_run(tmp_path, capsys):
     assert run(train, *TINY, *output_in(tmp_path), "--set", "train.lr=1e30") == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: the loss ") and "verts" in error and "at step 1" in error
+    assert (tmp_path / "lgnet" / "log.txt").read_text().splitlines()[-1].endswith(error)
     assert "samples synthetic/0/000002, synthetic/0/000003:" in error
 
 
@@ -190,12 +194,16 @@ def failing(device: torch.device, error: Exception) -> None:
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "train.batch_size"),
     ],
 )
-def test_files_and_memory_are_explained_in_every_process(error, words, capfd):
+def test_files_and_memory_are_explained_in_every_process(error, words, capfd, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     for devices in (CPUS[:1], CPUS):
         with pytest.raises(SystemExit, match="2"):
             run_script(lambda devices=devices: launch(failing, devices, error))
         told = capfd.readouterr().err
         assert told.startswith("error: ") and words in told and told.count("\n") == 1
+        details = told.rpartition("details: ")[2].rstrip(")\n")
+        assert "in failing" in Path(details).read_text() and Path(details).parent == tmp_path
 
 
 # ---- as a user types it ----

@@ -9,7 +9,7 @@ import torch
 
 from common.eval.measure import pose_difference
 from common.eval.metrics import Metrics
-from common.eval.protocols import INTERHAND, LGNET, PROTOCOLS
+from common.eval.protocols import INTERHAND, INTERWILD, LGNET, PROTOCOLS
 from common.eval.reduce import PCK_THRESHOLDS, auc, auc_scores, curves, hand_scores
 from common.eval.results import per_sample, results, typical
 from common.hand.mirror import MIRROR_AXIS_ANGLE
@@ -67,6 +67,16 @@ def test_a_shifted_hand_is_aligned_at_the_wrist(hands):
     pred = perfect(hands, batch)
     pred["verts"] = pred["verts"] + torch.tensor([0.03, 0.0, -0.1])
     assert measured(hands, (pred, batch))["MPVPE_unscaled"].value < 1e-4
+
+
+def test_presence_is_asked_of_hands_that_are_not_seen(hands):
+    batch = make_batch(hands)
+    batch["joints_seen"][:, 1] = 0
+    pred = perfect(hands, batch)
+    pred["present"][:, 1] = -5.0  # labelled as present all the same
+    scores = collected(hands, (pred, batch), protocols=(INTERWILD,)).summary()["interwild"]
+    assert scores["presence_accuracy"].value == 50 and scores["presence_accuracy"].n == 3
+    assert scores["MPVPE_right"].n == 3 and scores["MPVPE_left"].n == 0 and scores["joint_px_left"].n == 0
 
 
 def test_translation_between_the_hands(hands):
