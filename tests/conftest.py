@@ -10,7 +10,7 @@ from common.hand.mano import ManoLayer, load_mano
 from main import train
 from main.cli import LOCAL_PATHS_VARIABLE
 from tests.scripts import TINY, Run, output_in, run, settings
-from tool.make_synthetic import make_synthetic
+from tool.synthetic.make_synthetic import make_synthetic
 
 torch.set_num_threads(1)
 os.environ[LOCAL_PATHS_VARIABLE] = os.devnull  # the paths of a developer's machine stay out of the tests

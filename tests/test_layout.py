@@ -88,3 +88,14 @@ def test_importing_only_defines():
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             effect = isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant)
             assert not effect, f"{path}:{node.lineno} does something when imported"
+
+
+def test_programs_of_tool_are_imported_by_no_other_code():
+    """What several tools need lies in common/ or in a module of their family that is no program."""
+    programs = set()
+    for path in (ROOT / "tool").rglob("*.py"):
+        if '__name__ == "__main__"' in path.read_text(encoding="utf-8"):
+            programs.add(module_name(path))
+    assert programs
+    for path in (ROOT / "tool").rglob("*.py"):
+        assert not imported(path) & programs, path

@@ -6,12 +6,13 @@ import torchvision
 from torch import nn
 
 from common.hand.mano import load_mano
+from common.nets.costs import kept_bytes, multiply_adds, parameters
 from common.nets.lgblock import LGFA
 from main.config import override, preset
 from main.model import build_model
 from tests.scripts import run, settings
 from tool import model_summary
-from tool.model_summary import boxes, kept_bytes, multiply_adds, parameters
+from tool.model_summary import boxes
 
 
 def test_multiply_adds_of_a_convolution():

@@ -71,9 +71,9 @@ def upstream_names(name: str) -> list[str]:
     """Their names of one of our entries."""
     hand = re.search(r"\.hands\.([01])\.", name)
     letter = "rl"[int(hand[1])] if hand else ""
-    own = re.sub(r"\.hands\.[01]\.", ".hands.H.", name, count=1)
-    start = next(place for place in PLACES if own.startswith(place))
-    rest = own.removeprefix(start)
+    of_either = re.sub(r"\.hands\.[01]\.", ".hands.H.", name, count=1)
+    start = next(place for place in PLACES if of_either.startswith(place))
+    rest = of_either.removeprefix(start)
     if not start.startswith("backbone."):
         for pattern, theirs in PARTS.items():
             rest = re.sub(pattern, theirs, rest)
@@ -99,8 +99,8 @@ def _entry(name: str, parts: list[Any], like: Tensor) -> Tensor:
     wanted = like.split(WRIST_AND_FINGERS) if len(parts) > 1 else (like,)
     for theirs, part, want in zip(upstream_names(name), parts, wanted, strict=True):
         if not isinstance(part, Tensor) or part.shape not in (want.shape, (1, *want.shape)):
-            found = tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
-            raise UserError(f"this is not EANet's network: {theirs} is {found}, not {tuple(want.shape)}")
+            given = tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
+            raise UserError(f"this is not EANet's network: {theirs} is {given}, not {tuple(want.shape)}")
     shaped = [part.reshape(want.shape) for part, want in zip(parts, wanted, strict=True)]
     value = torch.cat(shaped) if len(shaped) > 1 else shaped[0]
     scale = next((s for start, s in SCALES.items() if name.startswith(start)), 1.0)

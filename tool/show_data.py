@@ -9,19 +9,20 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+from torch import Tensor
 
 from common.hand.joints import BONES, HANDS
 from common.hand.mano import load_mano
 from common.show.figures import HAND_COLORS, truth_overlay
 from common.show.vis import Picture, draw_skeleton, side_by_side, stack, to_picture
 from common.targets import add_targets
-from common.utils.errors import run_script
-from common.utils.files import write_picture
+from common.utils.errors import UserError, run_script
+from common.utils.files import require_writable, write_picture
 from main import build, cli
 from main.config import override, preset
 
 
-def labelled(batch: dict, index: int, faces) -> Picture:
+def labelled(batch: dict[str, Tensor], index: int, faces: Tensor) -> Picture:
     """The true meshes where there are fits, the annotated joints on top."""
     picture = truth_overlay(to_picture(batch["img"][index]), batch, index, faces)
     for hand in range(len(HANDS)):
@@ -40,21 +41,27 @@ def main() -> None:
     options.add_argument("--columns", type=int, default=4)
     options.add_argument("--plain", action="store_true", help="pictures alone, without labels")
     args = options.parse_args()
+    if min(args.count, args.columns) < 1:
+        raise UserError("--count and --columns are 1 or more")
+    require_writable(args.sheet)
     config = override(preset(args.preset), args.settings)
     mano = load_mano(config.paths.smplx_path)
     data = build.training_data if args.split == "train" else build.test_data
     pictures: list[Picture] = []
     for batch in data(config, mano, print):
         batch = add_targets(batch, mano)
-        for index in range(min(len(batch["img"]), args.count - len(pictures))):
-            plain = to_picture(batch["img"][index])
-            pictures.append(
-                plain if args.plain else side_by_side([plain, labelled(batch, index, mano.faces)])
-            )
-        if len(pictures) >= args.count:
+        missing = args.count - len(pictures)
+        for index in range(min(missing, len(batch["img"]))):
+            picture = to_picture(batch["img"][index])
+            if not args.plain:
+                picture = side_by_side([picture, labelled(batch, index, mano.faces)])
+            pictures.append(picture)
+        if len(pictures) == args.count:
             break
-    rows = [pictures[i : i + args.columns] for i in range(0, len(pictures), args.columns)]
-    write_picture(args.sheet, np.ascontiguousarray(stack([side_by_side(row) for row in rows])))
+    rows = []
+    for start in range(0, len(pictures), args.columns):
+        rows.append(side_by_side(pictures[start : start + args.columns]))
+    write_picture(args.sheet, np.ascontiguousarray(stack(rows)))
     print(f"wrote {args.sheet}")
 
 

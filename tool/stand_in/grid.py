@@ -14,9 +14,8 @@ from scipy.sparse import csr_matrix, diags
 
 RING = 10
 ACROSS = ("index", "middle", "ring", "pinky")
-ANGLES = np.deg2rad(
-    36.0 * np.array([1, 2, 3, 4, 5, 6, 7, 8, 9, 0])
-)  # top 0..3, far web, bottom 3..0, near web
+# top 0..3, far web, bottom 3..0, near web
+ANGLES = np.deg2rad(36.0 * np.array([1, 2, 3, 4, 5, 6, 7, 8, 9, 0]))
 PALM_RINGS = 4
 WEB_ARC = {"index": 17.5, "middle": 17.5, "ring": 16.5, "pinky": 12.0}
 
@@ -36,16 +35,21 @@ class Grid:
     @cached_property
     def edges(self) -> np.ndarray:
         """Grid lines (E,2), without the diagonals of the quads."""
-        q, t = self.quads, self.triangles
-        pairs = [q[:, [i, (i + 1) % 4]] for i in range(4)] + [t[:, [i, (i + 1) % 3]] for i in range(3)]
+        pairs = []
+        for polygons in (self.quads, self.triangles):
+            following = np.roll(polygons, -1, axis=1)
+            pairs.append(np.stack([polygons, following], -1).reshape(-1, 2))
         return np.unique(np.sort(np.concatenate(pairs), 1), axis=0)
 
     @cached_property
     def average(self) -> csr_matrix:
         """(778,778) mean over neighbours along grid lines."""
         a, b = self.edges.T
-        m = csr_matrix((np.ones(2 * len(a)), (np.r_[a, b], np.r_[b, a])), (len(self.start),) * 2)
-        return diags(1 / np.asarray(m.sum(1)).ravel()) @ m
+        count = len(self.start)
+        rows, columns = np.concatenate([a, b]), np.concatenate([b, a])
+        neighbours = csr_matrix((np.ones(len(rows)), (rows, columns)), (count, count))
+        valence = np.asarray(neighbours.sum(1)).ravel()
+        return diags(1 / valence) @ neighbours
 
     def triangulate(self, v: np.ndarray) -> np.ndarray:
         """Faces (1538,3): each quad is cut along its shorter diagonal; 0.1 % settles ties."""
@@ -78,18 +82,19 @@ class _Builder:
 
     def loft(self, low: list[int], high: list[int]) -> None:
         """Quads between two rings of equal length."""
-        n = len(low)
-        self.quads += [
-            [low[i], low[(i + 1) % n], high[(i + 1) % n], high[i]]
-            for i in range(n)
-            if not (low[i] == high[i] or low[(i + 1) % n] == high[(i + 1) % n])
-        ]
+        for i in range(len(low)):
+            following = (i + 1) % len(low)
+            touching = low[i] == high[i] or low[following] == high[following]
+            if not touching:
+                self.quads.append([low[i], low[following], high[following], high[i]])
 
     def zip(self, low: list[int], high: list[int]) -> None:
         """Triangles between two rings of different lengths that start at the same place."""
-        n, m, i, j = len(low), len(high), 0, 0
+        n, m = len(low), len(high)
+        i, j = 0, 0
         while i < n or j < m:
-            if j == m or (i < n and (i + 0.5) / n <= (j + 0.5) / m):
+            low_is_behind = i < n and (i + 0.5) / n <= (j + 0.5) / m
+            if j == m or low_is_behind:
                 self.triangles.append([low[i % n], low[(i + 1) % n], high[j % m]])
                 i += 1
             else:
@@ -99,9 +104,9 @@ class _Builder:
 
 def _wrist_ring(n: int, x: float, centre, radii) -> np.ndarray:
     angle = 2 * np.pi * np.arange(n) / n
-    return np.stack(
-        [np.full(n, x), centre[0] + radii[0] * np.sin(angle), centre[1] + radii[1] * np.cos(angle)], 1
-    )
+    y = centre[0] + radii[0] * np.sin(angle)
+    z = centre[1] + radii[1] * np.cos(angle)
+    return np.stack([np.full(n, x), y, z], 1)
 
 
 def _finger_stations(limb, rings: int) -> list[tuple[float, float]]:
@@ -122,7 +127,8 @@ def _finger_tube(b: _Builder, limb, owner: int, base: list[int], rings: int, rin
     """Rings from the base to the tip and two vertices to close it; returns the tip, end first."""
     low = base
     for s, lift in _finger_stations(limb, rings):
-        high = b.add(ring_at(limb, s, lift, ANGLES), owner, 0.0 if s > limb.joint_arc[1] else 0.15)
+        mobility = 0.0 if s > limb.joint_arc[1] else 0.15
+        high = b.add(ring_at(limb, s, lift, ANGLES), owner, mobility)
         b.loft(low, high)
         low = high
     ends = [ring_at(limb, limb.joint_arc[3], 1.28, np.array([a]))[0] for a in (0.0, np.pi)]
@@ -149,16 +155,16 @@ def _base_rings(b: _Builder, limbs: dict, ring_at: Callable) -> tuple[list[int],
             bottom.setdefault(3 * i + j, []).append(r[8 - j])
     for i in range(1, 4):
         web[i] = (rings[i - 1][4] + rings[i][9]) / 2
-    mean = {k: np.mean(p, 0) for k, p in top.items()}, {k: np.mean(p, 0) for k, p in bottom.items()}
-    t = b.add([mean[0][c] for c in range(13)], -1, 0.5, range(13))
+    t = b.add([np.mean(top[c], 0) for c in range(13)], -1, 0.5, range(13))
     far = b.add([web[4]], -1, 0.5, [12.0])
-    u = b.add([mean[1][c] for c in range(12, -1, -1)], -1, 0.5, range(12, -1, -1))
+    u = b.add([np.mean(bottom[c], 0) for c in range(12, -1, -1)], -1, 0.5, range(12, -1, -1))
     near = b.add([web[0]], -1, 0.5, [0.0])
     mids = near + b.add([web[i] for i in (1, 2, 3)], -1, 0.5, [3.0, 6.0, 9.0]) + far
     under = u[::-1]
-    fingers = [
-        t[3 * i : 3 * i + 4] + [mids[i + 1]] + under[3 * i : 3 * i + 4][::-1] + [mids[i]] for i in range(4)
-    ]
+    fingers = []
+    for i in range(4):
+        back, front = t[3 * i : 3 * i + 4], under[3 * i : 3 * i + 4]
+        fingers.append([*back, mids[i + 1], *reversed(front), mids[i]])
     return t + far + u + near, fingers
 
 
@@ -196,12 +202,8 @@ def build_grid(limbs: dict, ring_at: Callable) -> Grid:
     base, finger_rings = _base_rings(b, limbs, ring_at)
     for k in range(1, PALM_RINGS + 1):
         t = k / (PALM_RINGS + 1)
-        ring = b.add(
-            [p + (b.points[j] - p) * t for p, j in zip(start, base, strict=True)],
-            -1,
-            0.7,
-            [b.column[j] for j in base],
-        )
+        points = [p + (b.points[j] - p) * t for p, j in zip(start, base, strict=True)]
+        ring = b.add(points, -1, 0.7, [b.column[j] for j in base])
         b.loft(palm, ring)
         palm = ring
     b.loft(palm, base)
@@ -210,12 +212,5 @@ def build_grid(limbs: dict, ring_at: Callable) -> Grid:
         owner = ("index", "middle", "pinky", "ring").index(name)
         tips[name] = _finger_tube(b, limbs[name], owner, ring, 10 if name == "pinky" else 11, ring_at)
     tips["thumb"] = _finger_tube(b, limbs["thumb"], 4, thumb_ring, 11, ring_at)
-    return Grid(
-        np.array(b.points),
-        np.array(b.quads),
-        np.array(b.triangles),
-        np.array(b.owner),
-        np.array(b.column),
-        np.array(b.mobility),
-        tips,
-    )
+    arrays = (b.points, b.quads, b.triangles, b.owner, b.column, b.mobility)
+    return Grid(*map(np.array, arrays), tips)

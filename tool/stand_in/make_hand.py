@@ -16,6 +16,7 @@ import argparse
 
 import numpy as np
 
+from common.utils.errors import run_script
 from tool.stand_in.export import write_mano
 from tool.stand_in.pose import components, mean_pose
 from tool.stand_in.rig import PARENTS, joint_table, pose_shapes, regressor, shape_dirs, skin_weights
@@ -37,11 +38,13 @@ TIP_IDS = {
 def _tip_order(tips: dict[str, list[int]], count: int) -> np.ndarray:
     """Old vertex at each new place (count,): a swap per tip id, everything else stays."""
     order = np.arange(count)
-    taken = [(new, old) for name, ids in TIP_IDS.items() for new, old in zip(ids, tips[name], strict=False)]
-    order[[new for new, _ in taken]] = [old for _, old in taken]
-    free_old = sorted({new for new, _ in taken} - {old for _, old in taken})
-    free_new = sorted({old for _, old in taken} - {new for new, _ in taken})
-    order[free_new] = free_old
+    new_places, old_places = [], []
+    for name, ids in TIP_IDS.items():
+        new_places += ids
+        old_places += tips[name][: len(ids)]
+    order[new_places] = old_places
+    # who lived at a tip's new place moves to where a tip came from
+    order[sorted(set(old_places) - set(new_places))] = sorted(set(new_places) - set(old_places))
     return order
 
 
@@ -123,4 +126,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -30,8 +30,41 @@ PINCH = {
     "thumb": (27, 3, 13, -18, 7),
 }
 POINT = {**FIST, "index": (6, 6, 4, -2, 0)}
+# How joints move together, by eye: flexion of the three joints, spread and tilt, rad per standard deviation.
+TOGETHER = (
+    {
+        "index": (0.42, 0.46, 0.25, 0, 0),
+        "middle": (0.42, 0.46, 0.25, 0, 0),
+        "ring": (0.42, 0.46, 0.25, 0, 0),
+        "pinky": (0.42, 0.46, 0.25, 0, 0),
+        "thumb": (0.1, 0.12, 0.15, 0, 0),
+    },
+    {
+        "index": (-0.30, 0.34, 0.22, 0, 0),
+        "middle": (-0.30, 0.34, 0.22, 0, 0),
+        "ring": (-0.30, 0.34, 0.22, 0, 0),
+        "pinky": (-0.30, 0.34, 0.22, 0, 0),
+    },
+    {
+        "index": (0, 0, 0, -0.16, 0),
+        "middle": (0, 0, 0, -0.04, 0),
+        "ring": (0, 0, 0, 0.09, 0),
+        "pinky": (0, 0, 0, 0.20, 0),
+    },
+    {"index": (0.30, 0.33, 0.18, 0, 0), "pinky": (-0.2, -0.2, -0.1, 0, 0), "ring": (-0.12, -0.1, 0, 0, 0)},
+    {"thumb": (0.26, 0.14, 0.2, 0, 0.1)},
+    {"thumb": (0.1, -0.1, -0.2, 0.25, 0)},
+)
+# and each finger alone
+ALONE = (
+    {"index": (0.19, 0.6 * 0.19, 0.4 * 0.19, 0, 0)},
+    {"middle": (0.15, 0.6 * 0.15, 0.4 * 0.15, 0, 0)},
+    {"pinky": (0.17, 0.6 * 0.17, 0.4 * 0.17, 0, 0)},
+    {"ring": (0.13, 0.6 * 0.13, 0.4 * 0.13, 0, 0)},
+    {"thumb": (0.11, 0.6 * 0.11, 0.4 * 0.11, 0, 0)},
+)
 NAMED = {"fist": FIST, "pinch": PINCH, "point": POINT}
-# Standard deviation (rad) along the principal directions, read off the table in the format notes.
+# Standard deviation (rad) along MANO's principal directions: the first six and the last of 45.
 LEADING_STD = (1.31, 1.08, 0.89, 0.70, 0.48, 0.41)
 LAST_STD = 0.036
 
@@ -41,10 +74,11 @@ def finger_pose(name: str, values: tuple[float, ...]) -> np.ndarray:
     axis = flexion_axis(name)
     chain = np.array(CHAINS[name], float)
     bone = (chain[1] - chain[0]) / np.linalg.norm(chain[1] - chain[0])
-    turn = [Rotation.from_rotvec(np.deg2rad(a) * axis) for a in values[:3]]
+    first, second, third = (Rotation.from_rotvec(np.deg2rad(angle) * axis) for angle in values[:3])
     spread = Rotation.from_rotvec(np.deg2rad(values[3]) * np.array([0.0, 1.0, 0.0]))
     tilt = Rotation.from_rotvec(np.deg2rad(values[4]) * bone)
-    return np.stack([(spread * tilt * turn[0]).as_rotvec(), turn[1].as_rotvec(), turn[2].as_rotvec()])
+    turns = (spread * tilt * first, second, third)
+    return np.stack([turn.as_rotvec() for turn in turns])
 
 
 def hand_pose(values: dict[str, tuple[float, ...]]) -> np.ndarray:
@@ -54,30 +88,21 @@ def hand_pose(values: dict[str, tuple[float, ...]]) -> np.ndarray:
 
 def _factors() -> np.ndarray:
     """Columns (45,K): how joints move together, set by hand, rad per standard deviation."""
-    unit = {
-        n: [finger_pose(n, tuple(np.eye(5)[k] * 10)).ravel() / np.deg2rad(10) for k in range(5)]
-        for n in FINGERS
-    }
+    unit = {name: _unit_moves(name) for name in FINGERS}
     columns = []
-
-    def column(moves: dict[str, tuple[float, ...]]) -> None:
-        c = np.zeros((5, 9))
+    for moves in (*TOGETHER, *ALONE):
+        column = np.zeros((5, 9))
         for name, amounts in moves.items():
-            c[FINGERS.index(name)] = np.tensordot(amounts, unit[name], 1)
-        columns.append(c.ravel())
-
-    long = ("index", "middle", "ring", "pinky")
-    column({n: (0.42, 0.46, 0.25, 0.0, 0.0) for n in long} | {"thumb": (0.1, 0.12, 0.15, 0.0, 0.0)})
-    column({n: (-0.30, 0.34, 0.22, 0.0, 0.0) for n in long})
-    column({n: (0, 0, 0, a, 0) for n, a in zip(long, (-0.16, -0.04, 0.09, 0.20), strict=True)})
-    column(
-        {"index": (0.30, 0.33, 0.18, 0, 0), "pinky": (-0.2, -0.2, -0.1, 0, 0), "ring": (-0.12, -0.1, 0, 0, 0)}
-    )
-    column({"thumb": (0.26, 0.14, 0.2, 0.0, 0.1)})
-    column({"thumb": (0.1, -0.1, -0.2, 0.25, 0.0)})
-    for name, amount in zip(FINGERS, (0.19, 0.15, 0.17, 0.13, 0.11), strict=True):
-        column({name: (amount, 0.6 * amount, 0.4 * amount, 0.0, 0.0)})
+            column[FINGERS.index(name)] = np.tensordot(amounts, unit[name], 1)
+        columns.append(column.ravel())
     return np.stack(columns, 1)
+
+
+def _unit_moves(name: str) -> np.ndarray:
+    """(5,9): how a finger's axis-angles change with each of its five values, rad per rad."""
+    step = 10  # degrees
+    moves = [finger_pose(name, tuple(step * row)).ravel() for row in np.eye(5)]
+    return np.stack(moves) / np.deg2rad(step)
 
 
 def mean_pose() -> np.ndarray:
@@ -91,7 +116,9 @@ def components() -> np.ndarray:
     spread = b @ b.T + np.diag(0.02**2 * (1 + 0.05 * np.arange(45)))
     values, vectors = np.linalg.eigh(spread)
     rows = vectors[:, np.argsort(values)[::-1]].T
-    lead = np.argmax(np.abs(rows) > 0.999 * np.abs(rows).max(1, keepdims=True), axis=1)
+    # the sign that makes the largest entry positive, the first of several alike
+    size = np.abs(rows)
+    lead = np.argmax(size > 0.999 * size.max(1, keepdims=True), axis=1)
     rows *= np.sign(rows[np.arange(45), lead])[:, None]
     rest = np.geomspace(LEADING_STD[-1], LAST_STD, 45 - len(LEADING_STD) + 1)[1:]
     return rows * np.concatenate([LEADING_STD, rest])[:, None]

@@ -7,6 +7,7 @@ from tool.stand_in.grid import ACROSS, Grid
 from tool.stand_in.shape import CHAINS, FINGERS, WRIST, Limb, flexion_axis
 
 PARENTS = np.array([-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14])
+THUMB_BASE = 13  # the joint whose fit gets a stronger ridge
 SHAPE_RMS_MM = (3.46, 1.03, 0.91, 0.72, 0.68, 0.59, 0.57, 0.55, 0.46, 0.41)
 SOFT_MM = {"thumb": (13.0, 8.0, 7.0), "pinky": (10.0, 5.5, 4.8)}  # half-width of the bend at each joint
 SOFT_DEFAULT_MM = (12.0, 6.6, 5.6)
@@ -14,7 +15,8 @@ SOFT_DEFAULT_MM = (12.0, 6.6, 5.6)
 
 def joint_table() -> np.ndarray:
     """Joints (16,3) in mm, MANO order."""
-    return np.concatenate([[WRIST]] + [np.array(CHAINS[n], float)[:3] for n in FINGERS])
+    chains = [np.array(CHAINS[name], float)[:3] for name in FINGERS]
+    return np.concatenate([WRIST[None], *chains])
 
 
 def arc_of(v: np.ndarray, limb: Limb) -> tuple[np.ndarray, np.ndarray]:
@@ -28,12 +30,14 @@ def arc_of(v: np.ndarray, limb: Limb) -> tuple[np.ndarray, np.ndarray]:
         point = knots[i] + t[:, None] * step
         d = np.linalg.norm(v - point, axis=1)
         near = d < best
-        best, where = (np.where(near, d, best), np.where(near, arc[i] + t * (arc[i + 1] - arc[i]), where))
+        best = np.where(near, d, best)
+        where = np.where(near, arc[i] + t * (arc[i + 1] - arc[i]), where)
         foot = np.where(near[:, None], point, foot)
     return where, foot
 
 
 def _step(x: np.ndarray) -> np.ndarray:
+    """Smooth step: 0 below 0, 1 above 1."""
     x = np.clip(x, 0, 1)
     return x * x * (3 - 2 * x)
 
@@ -43,12 +47,13 @@ def membership(v: np.ndarray, grid: Grid, limbs: dict[str, Limb]) -> np.ndarray:
     m = np.zeros((len(v), 5))
     palm = (grid.owner < 0) & (grid.column >= 0)
     for i, name in enumerate(ACROSS):
-        m[palm, FINGERS.index(name)] = np.clip(
-            1 - np.abs(np.clip(grid.column[palm], 1.5, 10.5) - 3 * i - 1.5) / 3, 0, 1
-        )
+        place = np.clip(grid.column[palm], 1.5, 10.5)  # beyond the outer fingers' middles: theirs
+        middle = 3 * i + 1.5
+        m[palm, FINGERS.index(name)] = np.clip(1 - np.abs(place - middle) / 3, 0, 1)
     s, foot = arc_of(v, limbs["thumb"])
     loose = grid.owner < 0
-    pull = _step(1.0 - (np.linalg.norm(v - foot, axis=1) - 13.0) / 20.0) * _step(1 - (s - 22) / 20)
+    away = np.linalg.norm(v - foot, axis=1)
+    pull = _step(1.0 - (away - 13.0) / 20.0) * _step(1 - (s - 22) / 20)
     m[loose] *= 1 - pull[loose, None]
     m[loose, 4] = pull[loose]
     m[~loose] = np.eye(5)[grid.owner[~loose]]
@@ -61,8 +66,12 @@ def skin_weights(v: np.ndarray, grid: Grid, limbs: dict[str, Limb]) -> np.ndarra
     for i, name in enumerate(FINGERS):
         s, _ = arc_of(v, limbs[name])
         soft = SOFT_MM.get(name, SOFT_DEFAULT_MM)
-        c = [_step((s - a + h) / (2 * h)) for a, h in zip(limbs[name].joint_arc, soft, strict=False)]
-        chain = np.stack([c[0] * (1 - c[1]), c[0] * c[1] * (1 - c[2]), c[0] * c[1] * c[2]], 1)
+        joint_arc = limbs[name].joint_arc[:3]
+        # how far a vertex is past each of the three joints, 0..1
+        first, second, third = (
+            _step((s - a + half) / (2 * half)) for a, half in zip(joint_arc, soft, strict=True)
+        )
+        chain = np.stack([first * (1 - second), first * second * (1 - third), first * second * third], 1)
         w[:, 1 + 3 * i : 4 + 3 * i] = share[:, i : i + 1] * chain
     w[:, 0] = 1 - w[:, 1:].sum(1)
     base = (grid.owner == 4) & (arc_of(v, limbs["thumb"])[0] < 24)  # the thumb's web folds: blend it widely
@@ -81,10 +90,14 @@ def regressor(v: np.ndarray, w: np.ndarray, joints: np.ndarray) -> np.ndarray:
     """Rows (16,N) of local averages that give `joints`: a bell round each, tilted to balance."""
     rows = np.zeros((16, len(v)))
     for j, joint in enumerate(joints):
-        own = w[:, j] + (w[:, PARENTS[j]] if j else 0)
-        bell = np.exp(-0.5 * ((v - joint) ** 2).sum(1) / (22.0 if j == 0 else 8.0) ** 2) * own**2
-        keep = np.argsort(-bell, kind="stable")[: 100 if j == 0 else 60]
-        p, b, tilt = v[keep] - joint, bell[keep] + 1e-4 * bell.max(), np.zeros(3)
+        is_wrist = j == 0
+        weight = w[:, j] if is_wrist else w[:, j] + w[:, PARENTS[j]]
+        width, count = (22.0, 100) if is_wrist else (8.0, 60)  # mm, vertices
+        bell = np.exp(-0.5 * ((v - joint) ** 2).sum(1) / width**2) * weight**2
+        keep = np.argsort(-bell, kind="stable")[:count]
+        p = v[keep] - joint
+        b = bell[keep] + 1e-4 * bell.max()
+        tilt = np.zeros(3)
         for _ in range(60):
             r = b * np.exp(p @ tilt)
             r /= r.sum()
@@ -117,27 +130,37 @@ def pose_shapes(v: np.ndarray, w: np.ndarray, joints: np.ndarray) -> np.ndarray:
     for j in range(1, 16):
         family = [k for k in range(1, 16) if k == j or j in _ancestors(k)]
         part = w[:, family].sum(1)
-        x, y = [], []
+        bending = (part > 0.002) & (part < 0.998)
+        arm = v - joints[j]
+        inputs, lifts = [], []
         for turn in _sample_turns(j):
-            r = turn.as_matrix()
-            arm = v - joints[j]
-            target = Rotation.from_rotvec(part[:, None] * turn.as_rotvec()).apply(arm)
-            blend = np.eye(3) + part[:, None, None] * (r - np.eye(3))
-            lift = np.linalg.solve(blend, (target - np.einsum("nij,nj->ni", blend, arm))[..., None])[..., 0]
-            x.append((r - np.eye(3)).ravel())
-            y.append(np.where(((part > 0.002) & (part < 0.998))[:, None], lift, 0).ravel())
-        x, y = np.array(x), np.array(y)
-        fit = np.linalg.solve(x.T @ x + (0.25 if j == 13 else 0.03) * np.eye(9), x.T @ y)
+            change = turn.as_matrix() - np.eye(3)
+            lift = _lift(arm, part, turn.as_rotvec(), change)
+            inputs.append(change.ravel())
+            lifts.append(np.where(bending[:, None], lift, 0).ravel())
+        x, y = np.array(inputs), np.array(lifts)
+        ridge = 0.25 if j == THUMB_BASE else 0.03
+        fit = np.linalg.solve(x.T @ x + ridge * np.eye(9), x.T @ y)
         out[:, :, 9 * (j - 1) : 9 * j] = fit.T.reshape(len(v), 3, 9)
     return out
 
 
+def _lift(arm: np.ndarray, part: np.ndarray, rotvec: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """What to add (N,3) in the rest frame so that blending, which turns `part` (N,) of the way along the
+    chord, brings `arm` (N,3) where an even turn would; change (3,3) is R - I."""
+    target = Rotation.from_rotvec(part[:, None] * rotvec).apply(arm)
+    blend = np.eye(3) + part[:, None, None] * change
+    missing = target - np.einsum("nij,nj->ni", blend, arm)
+    return np.linalg.solve(blend, missing[..., None])[..., 0]
+
+
 def _ancestors(j: int) -> set[int]:
-    found = set()
+    """Joints that carry joint j, the wrist left out."""
+    ancestors = set()
     while PARENTS[j] > 0:
         j = PARENTS[j]
-        found.add(int(j))
-    return found
+        ancestors.add(int(j))
+    return ancestors
 
 
 def _shape_fields(v: np.ndarray, grid: Grid, limbs: dict[str, Limb]) -> list[np.ndarray]:
@@ -151,10 +174,12 @@ def _shape_fields(v: np.ndarray, grid: Grid, limbs: dict[str, Limb]) -> list[np.
         move = np.array([limb.centre(a) for a in np.maximum(s, 0)]) - limb.knots[0]
         stretch.append(share[:, i : i + 1] * move)
         out = (v - foot) * (share[:, i] * _step((s + 10) / 25))[:, None]
-        girth, taper = girth + out, taper + out * (reach - 0.55)[:, None]
+        girth = girth + out
+        taper = taper + out * (reach - 0.55)[:, None]
     palm = _step((v[:, 0] + 20) / 50)[:, None]
     ahead = np.clip((105 - v[:, 0]) / 105, 0, 1)[:, None]
-    thumb = share[:, 4:5] * _step((arc_of(v, limbs["thumb"])[0] + 15) / 40)[:, None]
+    thumb_arc, _ = arc_of(v, limbs["thumb"])
+    thumb = share[:, 4:5] * _step((thumb_arc + 15) / 40)[:, None]
     swing = Rotation.from_rotvec([0, 1.0, 0]).apply(v - WRIST) - (v - WRIST)
     length = sum(stretch[:4])
     return [
@@ -175,8 +200,9 @@ def shape_dirs(v: np.ndarray, grid: Grid, limbs: dict[str, Limb]) -> np.ndarray:
     """Shape directions (N,3,10) in mm: smoothed, made orthogonal in order, scaled by the table."""
     out: list[np.ndarray] = []
     for field, rms in zip(_shape_fields(v, grid, limbs), SHAPE_RMS_MM, strict=True):
-        for _ in range(3):
-            field = field + 0.4 * (grid.average @ field - field) if out else field
+        if out:  # the first only scales the hand: nothing to smooth
+            for _ in range(3):
+                field = field + 0.4 * (grid.average @ field - field)
         field = field - field.mean(0)
         for other in out:
             field = field - other * ((field * other).sum() / (other * other).sum())

@@ -51,7 +51,9 @@ class Limb:
 
     def frame(self, s: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Unit (along, side, back) at arc length s; back is the nail's side."""
-        along = _unit(self.centre(min(s + 4, self.arc[-1])) - self.centre(min(s, self.arc[-1] - 4) - 4))
+        ahead = self.centre(min(s + 4, self.arc[-1]))
+        behind = self.centre(min(s, self.arc[-1] - 4) - 4)
+        along = _unit(ahead - behind)
         side = _unit(self.side - along * (self.side @ along))
         return along, side, np.cross(along, side)
 
@@ -94,14 +96,17 @@ def cone(p: np.ndarray, a, b, ra: float, rb: float) -> np.ndarray:
     """Distance (N,) to a capsule whose radius goes from ra to rb."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     t = np.clip((p - a) @ (b - a) / ((b - a) @ (b - a)), 0, 1)
-    return np.linalg.norm(p - a - t[:, None] * (b - a), axis=1) - (ra + (rb - ra) * t)
+    from_axis = p - a - t[:, None] * (b - a)
+    return np.linalg.norm(from_axis, axis=1) - (ra + (rb - ra) * t)
 
 
 def ellipsoid(p: np.ndarray, centre, radii) -> np.ndarray:
     """Approximate distance (N,) to an axis-aligned ellipsoid."""
-    q = (p - np.asarray(centre, float)) / np.asarray(radii, float)
+    radii = np.asarray(radii, float)
+    q = (p - np.asarray(centre, float)) / radii
     n = np.linalg.norm(q, axis=1)
-    return n * (n - 1) / np.maximum(np.linalg.norm(q / np.asarray(radii, float), axis=1), 1e-9)
+    slope = np.linalg.norm(q / radii, axis=1)
+    return n * (n - 1) / np.maximum(slope, 1e-9)
 
 
 def limb_distance(p: np.ndarray, limb: Limb) -> np.ndarray:
@@ -124,7 +129,8 @@ def _palm_distance(p: np.ndarray) -> np.ndarray:
     parts = []
     for name, start in starts.items():
         head = np.array(CHAINS[name][0], float)
-        parts.append(cone(p, start, head + [0, -1.0, 0], 16.0, 12.6 if name != "pinky" else 11.6))
+        width = 11.6 if name == "pinky" else 12.6
+        parts.append(cone(p, start, head + [0, -1.0, 0], 16.0, width))
     parts.append(cone(p, (84, -2, 17), (51, -9.5, 52), 16.5, 12.0))  # thumb ball
     parts.append(ellipsoid(p, (60, -10.5, 31), (24, 16, 16)))
     parts.append(cone(p, (2, -5, 24), (18, -8.5, -31), 7.5, 7.0))  # pads under the knuckles
@@ -150,8 +156,8 @@ def hand_distance(p: np.ndarray, limbs: dict[str, Limb]) -> np.ndarray:
         d = smooth_min(d, ellipsoid(p, (x + 1, y + 6.0, z), (8.5, 6.5, 6.5)), 4.0)
     webs = [("index", "middle"), ("middle", "ring"), ("ring", "pinky")]
     for a, b in webs:
-        sa, sb = 0.42 * limbs[a].joint_arc[1], 0.42 * limbs[b].joint_arc[1]
-        d = smooth_min(d, cone(p, limbs[a].centre(sa), limbs[b].centre(sb), 6.0, 6.0), 5.0)
+        ends = [limbs[name].centre(0.42 * limbs[name].joint_arc[1]) for name in (a, b)]
+        d = smooth_min(d, cone(p, *ends, 6.0, 6.0), 5.0)
     return d
 
 
@@ -168,19 +174,20 @@ def project(p: np.ndarray, limbs: dict[str, Limb], steps: int) -> tuple[np.ndarr
     """Move points (N,3) onto the skin by Newton steps; returns points and outward unit normals."""
     for _ in range(steps):
         g = _gradient(p, limbs)
-        p = (
-            p
-            - np.clip(hand_distance(p, limbs), -6, 6)[:, None] * g / np.maximum((g * g).sum(1), 0.2)[:, None]
-        )
+        distance = np.clip(hand_distance(p, limbs), -6, 6)
+        steepness = np.maximum((g * g).sum(1), 0.2)
+        p = p - distance[:, None] * g / steepness[:, None]
     return p, _unit(_gradient(p, limbs))
 
 
 def _ray_radius(limb: Limb, start: np.ndarray, ray: np.ndarray) -> np.ndarray:
+    """Length (A,) of unit rays (A,3) from inside a finger to its skin, by bisection."""
     low, high = np.zeros(len(ray)), np.full(len(ray), 30.0)
     for _ in range(30):
         mid = (low + high) / 2
         inside = limb_distance(start + mid[:, None] * ray, limb) < 0
-        low, high = np.where(inside, mid, low), np.where(inside, high, mid)
+        low = np.where(inside, mid, low)
+        high = np.where(inside, high, mid)
     return low
 
 

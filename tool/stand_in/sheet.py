@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from common.hand.mano import load_mano
+from common.utils.files import write_picture
 from common.utils.render import overlay
 from tool.stand_in.pose import NAMED, hand_pose
 
@@ -68,4 +69,4 @@ def draw_sheet(path: Path) -> None:
             cv2.putText(image, label, (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (90, 90, 90), 1, cv2.LINE_AA)
             row.append(image)
         rows.append(np.hstack(row))
-    cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])
+    write_picture(path, np.vstack(rows))

@@ -1,4 +1,4 @@
-"""Time steps, cameras and pictures of the synthetic InterHand2.6M set (tool/make_synthetic.py)."""
+"""Time steps, cameras and pictures of the synthetic set in InterHand2.6M's files."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -46,48 +46,62 @@ class Step:
         return self.oddity if self.oddity in HANDS else "interacting"
 
 
-def draw_step(rng: np.random.Generator, oddity: str, mano: ManoLayer) -> Step:
-    """Two hands at random around TARGET, with the oddity."""
+def draw_step(
+    rng: np.random.Generator, oddity: str, mano: ManoLayer, capture: dict[str, dict[str, Any]]
+) -> Step:
+    """Two hands at random around TARGET, with the oddity; drawn again until every camera sees a joint."""
+    while True:
+        step = _draw_anywhere(rng, oddity, mano)
+        if all(joints_in_picture(step, capture, camera).any() for camera in CAMERAS):
+            return step
+
+
+def _draw_anywhere(rng: np.random.Generator, oddity: str, mano: ManoLayer) -> Step:
     pose = rng.normal(0, 0.2, (2, 16, 3))
     pose[:, WRIST] = rng.normal(0, 1, (2, 3))
     shape = rng.normal(0, 0.5, (2, 10)).clip(-2, 2)
-    shape[RIGHT, 0] += 4.0 * (oddity == "large_beta")
+    if oddity == "large_beta":
+        shape[RIGHT, 0] += 4.0
     half = rng.uniform(0.03, 0.125)  # of the distance between the wrists
     wrists = TARGET + rng.normal(0, 0.02, (2, 3)) + np.array([[-half, 0, 0], [half, 0, 0]])
-    wrists[LEFT, 0] += 0.6 * (oddity == "outside")
+    if oddity == "outside":
+        wrists[LEFT, 0] += 0.6
     verts, joints, rest = _posed(mano, pose, shape)
     trans = wrists - rest
     joints = joints + trans[:, None] + rng.normal(0, 0.001, (2, 21, 3))
     annotated = np.ones((2, 21), bool)
     if oddity in HANDS:
         annotated[1 - HANDS.index(oddity)] = False
-    annotated[LEFT, WRIST] &= oddity != "no_wrist"
+    if oddity == "no_wrist":
+        annotated[LEFT, WRIST] = False
     if oddity == "bad_joints":
         annotated[:, [4, 8, 15]] = False
-    joints[~annotated] = np.where(rng.random((2, 21, 1)) < 0.7, 0.001, joints)[~annotated]
+    # In the files a joint that is not annotated is mostly [1, 1, 1] mm, else a plausible place.
+    written = np.where(rng.random((2, 21, 1)) < 0.7, 0.001, joints)
+    joints[~annotated] = written[~annotated]
     return Step(oddity, pose, shape, trans, verts + trans[:, None], joints, annotated)
 
 
 def _posed(mano: ManoLayer, pose: NDArray, shape: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-    pose_t, shape_t = (torch.from_numpy(v[None]).float() for v in (pose, shape))
+    """Vertices, joints and rest-pose wrists of both hands, in metres."""
+    pose_t = torch.from_numpy(pose[None]).float()
+    shape_t = torch.from_numpy(shape[None]).float()
     with torch.no_grad():
         verts, joints = mano(pose_t, shape_t)
-        return (
-            verts[0].double().numpy(),
-            joints[0].double().numpy(),
-            mano.rest_wrist(shape_t)[0].double().numpy(),
-        )
+        rest = mano.rest_wrist(shape_t)
+    return verts[0].double().numpy(), joints[0].double().numpy(), rest[0].double().numpy()
 
 
 def draw_cameras(rng: np.random.Generator) -> dict[str, dict[str, Any]]:
     """One capture of the camera file: cameras 1.0..1.2 m from TARGET that look at it; mm."""
-    capture = {"campos": {}, "camrot": {}, "focal": {}, "princpt": {}}
+    capture: dict[str, dict[str, Any]] = {"campos": {}, "camrot": {}, "focal": {}, "princpt": {}}
     for name, size in CAMERAS.items():
         rotation = cv2.Rodrigues(rng.uniform(-0.5, 0.5, 3))[0]
         position = TARGET - rotation.T @ np.array([0, 0, rng.uniform(1.0, 1.2)])
         centre = np.array(size) * rng.uniform((0.45, 0.45), (0.57, 0.55))
-        values = (1000 * position, rotation, rng.uniform(1258, 1278, 2), centre)
-        for key, value in zip(capture, values, strict=True):
+        focal = rng.uniform(1258, 1278, 2)
+        values = {"campos": 1000 * position, "camrot": rotation, "focal": focal, "princpt": centre}
+        for key, value in values.items():
             capture[key][name] = value.astype(np.float32).astype(float).tolist()
     return capture
 
@@ -101,6 +115,13 @@ def to_camera(points: NDArray, capture: dict[str, dict[str, Any]], camera: str) 
 def to_pixels(points: NDArray, capture: dict[str, dict[str, Any]], camera: str) -> NDArray:
     """Camera-frame points (..., 3) -> pixels (..., 2)."""
     return points[..., :2] / points[..., 2:] * capture["focal"][camera] + capture["princpt"][camera]
+
+
+def joints_in_picture(step: Step, capture: dict[str, dict[str, Any]], camera: str) -> NDArray:
+    """(2,21) which joints are annotated and lie in the picture."""
+    pixels = to_pixels(to_camera(step.joints, capture, camera), capture, camera)
+    inside = (pixels >= 0) & (pixels < np.array(CAMERAS[camera]))
+    return step.annotated & inside.all(-1)
 
 
 def draw_picture(
