@@ -14,7 +14,6 @@ from common.hand.mano_file import FILE_NAMES
 from common.utils.checkpoint import half_precision, load_snapshot, save_snapshot, snapshot_path
 from main import demo, test, train
 from tests.scripts import TINY, output_in, run, settings
-from tool import evaluate
 
 SCRIPTS = [train, test, demo]
 NEEDED = {train: [], test: ["--test_epoch", 0], demo: []}
@@ -134,9 +133,9 @@ def test_bad_data_and_predictions_for_a_test(refused, weights, tmp_path, interha
     refused("no record is left after the step 'picture in", *command, *folders)
     (tmp_path / "file").touch()
     refused("cannot write", *command, "--save_predictions", tmp_path / "file" / "p.npz")
-    refused("cannot read the predictions", evaluate, "--predictions", tmp_path / "none.npz")
+    refused("cannot read the predictions", test, "--predictions", tmp_path / "none.npz")
     (tmp_path / "bad.npz").write_bytes(pickle.dumps(Hostile(tmp_path / "made")))
-    refused("nothing of it was run", evaluate, "--predictions", tmp_path / "bad.npz")
+    refused("nothing of it was run", test, "--predictions", tmp_path / "bad.npz")
     assert not (tmp_path / "made").exists()
 
 

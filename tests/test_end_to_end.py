@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from common.base import Trainer
+from common.eval.results import Results
 from common.utils.checkpoint import load_snapshot, snapshot_path
 from common.utils.dist import launch
 from common.utils.errors import run_script
 from main import build, cli, demo, test, train
 from main.config import Config, override
 from tests.scripts import TINY, output_in, run, settings
-from tool import evaluate
 
 SYNTHETIC, INTERHAND = (
     pytest.mark.parametrize("trained", [name], indirect=True) for name in ("synthetic", "interhand")
@@ -55,11 +55,12 @@ def test_train_test_demo(trained, tmp_path, capsys):
     assert run(test, "--test_epoch", 1, *where, *trained.data) == 0
     printed = capsys.readouterr().out
     assert "MPVPE" in printed and printed.splitlines()[0].startswith("data: ")
-    found = metrics_of(printed)
-    assert found["epoch"] == 1 and found["synthetic"] == (trained.folder.name == "synthetic")
-    assert list(found["protocols"]) == ["lgnet", "intaghand", "interhand", "interwild", "eanet"]
-    assert found["counts"]["interhand"]["samples"] == found["counts"]["interhand"]["frames"] == 5
-    result = trained.folder / "result"
+    results = metrics_of(printed)
+    about = results["about"]
+    assert about["epoch"] == 1 and about["synthetic"] == (trained.folder.name == "synthetic")
+    assert list(results["protocols"]) == ["lgnet", "intaghand", "interhand", "interwild", "eanet"]
+    assert results["samples"] == results["frames"]["interhand"] == 5
+    result = trained.folder / "result" / "epoch_1"
     assert (result / "report.html").stat().st_size > 10_000
     assert len((result / "per_sample.csv").read_text().splitlines()) == 6
     assert run(demo, "--output", tmp_path, "--input", demo.EXAMPLE, *where) == 0
@@ -133,11 +134,14 @@ def test_two_processes_train(tmp_path, monkeypatch):
 
 
 def same_numbers(one: dict, two: dict, tolerance: float) -> None:
-    for protocol, scores in one["protocols"].items():
-        assert two["counts"][protocol] == one["counts"][protocol]
-        for name, value in scores.items():
+    one, two = Results.from_plain(one), Results.from_plain(two)
+    assert two.frames == one.frames and two.samples == one.samples
+    for name, scores in {**one.protocols, "shared": one.shared}.items():
+        others = two.shared if name == "shared" else two.protocols[name]
+        assert others.keys() == scores.keys()
+        for key, (value, n) in scores.items():
             expected = value if value is None else pytest.approx(value, rel=1e-4, abs=tolerance)
-            assert two["protocols"][protocol][name] == expected, f"{protocol} {name}"
+            assert others[key] == (expected, n), f"{name} {key}"
 
 
 @INTERHAND
@@ -150,12 +154,12 @@ def test_two_processes_and_a_file_measure_what_one_process_does(trained, tmp_pat
         patch.setattr(test, "parse_devices", lambda text: CPUS)
         assert run(test, *command, "--save_predictions", tmp_path / "two.npz") == 0
     two = metrics_of(capfd.readouterr().out)
-    assert two["device"] == "2 x cpu"
+    assert two["about"]["device"] == "2 x cpu"
     same_numbers(one, two, 1e-3)  # the network's own rounding in other batches
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.npz", "two.npz"]
     for size, gpu in ((1, "cpu"), (3, "cpu,cpu")):
         data = [*trained.data, *settings(test__batch_size=size, test__penetration=1), "--gpu", gpu]
-        assert run(evaluate, "--predictions", tmp_path / "one.npz", *data, *output_in(tmp_path)) == 0
+        assert run(test, "--predictions", tmp_path / "one.npz", *data, *output_in(tmp_path)) == 0
         same_numbers(one, metrics_of(capfd.readouterr().out), 1e-4)
 
 
