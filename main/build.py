@@ -43,7 +43,8 @@ def describe_test_data(config: Config) -> str:
         return f"HIC in {paths.hic_path} (joints regressed from its own fits)"
     if paths.folder_path:
         return f"pictures in {paths.folder_path}"
-    return describe_data(config)
+    split = f", {config.test.split} split" if uses_real_data(config) else ""
+    return describe_data(config) + split
 
 
 def describe_data(config: Config) -> str:

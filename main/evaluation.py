@@ -158,7 +158,8 @@ def draw_figures(tested: Results, mano: ManoLayer, folder: Path) -> dict[str, by
         return {}
     curves, about = tested.curves[name], tested.about
     # the paper's curves stand beside ours only where they mean the same
-    published = name == LGNET.name and "InterHand2.6M" in about.data and about.hand_model == "MANO"
+    benchmark = "InterHand2.6M" in about.data and about.config["test"]["split"] == "test"
+    published = name == LGNET.name and benchmark and about.hand_model == "MANO"
     runs = {about.title: curves}
     flat = torch.eye(3, device=mano.faces.device).expand(1, 2, 16, 3, 3)
     verts = mano.skin(flat, flat.new_zeros(1, 2, 10))

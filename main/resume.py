@@ -40,19 +40,15 @@ def continued_config(last: Path, preset_name: str | None, settings: list[str]) -
 
 def require_same_settings(before: Config, now: Config) -> None:
     """A continued run keeps its settings, or it would not be the same run."""
-    changed = []
     for section, values in before.to_dict().items():
         for name, value in values.items():
-            other = getattr(getattr(now, section), name)
+            key, other = f"{section}.{name}", getattr(getattr(now, section), name)
             if section == "paths":
                 differs = name in DATA_PATHS and (value is None) != (other is None)
             else:
-                differs = value != other and f"{section}.{name}" not in FREE_SETTINGS
+                differs = key not in FREE_SETTINGS and value != other
             if differs:
-                changed.append((f"{section}.{name}", value, other))
-    if changed:
-        key, value, other = changed[0]
-        raise UserError(
-            f"--continue: the run has {key}={value}, now it is {other}; leave settings and --preset out "
-            f"to go on as it was (or --set {key}={value}), or --exp NAME for a new run"
-        )
+                raise UserError(
+                    f"--continue: the run has {key}={value}, now it is {other}; leave settings and --preset "
+                    f"out to go on as it was (or --set {key}={value}), or --exp NAME for a new run"
+                )

@@ -1,6 +1,7 @@
 """Bad input to the three commands: one sentence on stderr, exit code 2, no traceback, nothing run."""
 
 import json
+import os
 import pickle
 import shutil
 
@@ -13,7 +14,6 @@ from common.hand.mano_file import FILE_NAMES
 from common.utils.checkpoint import half_precision, load_snapshot, save_snapshot, snapshot_path
 from main import demo, test, train
 from tests.scripts import TINY, output_in, run, settings
-from tool import evaluate
 
 SCRIPTS = [train, test, demo]
 NEEDED = {train: [], test: ["--test_epoch", 0], demo: []}
@@ -87,6 +87,7 @@ def test_arguments(refused, script, words, arguments):
         ("train.batch_size is between 1 and 2147483647, not '0'", settings(train__batch_size=0)),
         ("data.workers is between 0 and 2147483647, not '-1'", settings(workers=-1)),
         ("data.subset is one of H, M, H+M, not 'h'", settings(subset="h")),
+        ("train.batch_size is between 1 and", settings(batch_size=0)),  # not "ambiguous" with the test's
         ("unknown setting 'batchsize'; did you mean train.batch_size?", settings(batchsize=2)),
         ("model.channels=3: choose a multiple of 16", settings(channels=3, backbone="resnet18")),
         ("model.refine_maps=5: a backbone has 4 early maps", settings(refine_maps=5, backbone="resnet18")),
@@ -105,6 +106,10 @@ def test_training_settings(refused, words, arguments):
 def test_an_output_folder_that_cannot_be(refused, tmp_path):
     (tmp_path / "file").touch()
     refused(f"{tmp_path / 'file'}", train, *TINY, *output_in(tmp_path / "file"))
+
+
+def test_a_bare_key_is_the_tests_own(refused):
+    refused("test.batch_size is between 1 and", test, "--test_epoch", 0, *settings(batch_size=0))
 
 
 def test_model_keys_belong_to_the_snapshot(refused):
@@ -128,9 +133,9 @@ def test_bad_data_and_predictions_for_a_test(refused, weights, tmp_path, interha
     refused("no record is left after the step 'picture in", *command, *folders)
     (tmp_path / "file").touch()
     refused("cannot write", *command, "--save_predictions", tmp_path / "file" / "p.npz")
-    refused("cannot read the predictions", evaluate, "--predictions", tmp_path / "none.npz")
+    refused("cannot read the predictions", test, "--predictions", tmp_path / "none.npz")
     (tmp_path / "bad.npz").write_bytes(pickle.dumps(Hostile(tmp_path / "made")))
-    refused("nothing of it was run", evaluate, "--predictions", tmp_path / "bad.npz")
+    refused("nothing of it was run", test, "--predictions", tmp_path / "bad.npz")
     assert not (tmp_path / "made").exists()
 
 
@@ -150,6 +155,12 @@ def test_a_snapshot_of_other_settings(refused, trained, tmp_path):
     command = [*TINY, *trained.data, *output_in(trained.folder.parent), "--exp", "synthetic", "--continue"]
     refused("model.channels=16, now it is 32", train, *command, *settings(channels=32))
     refused("train.seed=0, now it is 1", train, *command, *settings(train__seed=1))
+    # the schedule is laid over all epochs: more of them would make the learning rate jump
+    refused("train.epochs=2, now it is 3", train, *command, *settings(epochs=3))
+    bare = ["--gpu", "cpu", *output_in(trained.folder.parent), "--exp", "synthetic", "--continue"]
+    refused("train.epochs=2, now it is 3", train, *bare, *settings(epochs=3))
+    refused("data.synthetic_train=4, now it is 65536", train, *bare, "--preset", "lgnet")
+    refused("paths.smplx_path=None, now it is /d/mano", train, *bare, *settings(smplx_path="/d/mano"))
     snapshot = load_snapshot(snapshot_path(trained.folder / "model_dump", 1))
     snapshot["config"]["model"]["refine_channels"] = 16
     save_snapshot(snapshot, tmp_path / "mixed.pth")
@@ -260,6 +271,30 @@ def test_annotations_damaged(refused, damaged, weights, kind):
         file.unlink()
         if kind != "MANO_NeuralAnnot":  # without fits there are still joints
             refused(f"{file.name}: No such file", *command)
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "words"),
+    [
+        ("data", '"bbox": [', '"bbox": ["far", ', "annotation 909000 is malformed: bbox is not 4 numbers"),
+        ("camera", '"focal": {"400002": [', '"focal": {"400002": [0, ', "camera 400002 is malformed: focal"),
+        ("joint_3d", '"world_coord": [[', '"world_coord": [[NaN, ', "frame 4973 is malformed"),
+        ("joint_3d", "{", 100_000 * "[", "is damaged: its brackets are nested too deep"),
+    ],
+)
+def test_annotations_without_sense(refused, damaged, kind, old, new, words):
+    folder, data = damaged
+    file = folder / "train" / f"InterHand2.6M_train_{kind}.json"
+    whole = file.read_text()
+    assert old in whole
+    file.write_text(whole.replace(old, new, 1))
+    refused(words, train, *TINY, *data)
+
+
+@synthetic
+def test_a_pipe_is_no_picture(refused, weights, tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    refused("pipe.png: it is no file", demo, "--checkpoint", weights, "--input", tmp_path / "pipe.png")
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -4,19 +4,20 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 import torch
 
 from common.base import Trainer
+from common.eval.results import Results
 from common.utils.checkpoint import load_snapshot, snapshot_path
 from common.utils.dist import launch
 from common.utils.errors import run_script
 from main import build, cli, demo, test, train
 from main.config import Config, override
 from tests.scripts import TINY, output_in, run, settings
-from tool import evaluate
 
 SYNTHETIC, INTERHAND = (
     pytest.mark.parametrize("trained", [name], indirect=True) for name in ("synthetic", "interhand")
@@ -54,11 +55,12 @@ def test_train_test_demo(trained, tmp_path, capsys):
     assert run(test, "--test_epoch", 1, *where, *trained.data) == 0
     printed = capsys.readouterr().out
     assert "MPVPE" in printed and printed.splitlines()[0].startswith("data: ")
-    found = metrics_of(printed)
-    assert found["epoch"] == 1 and found["synthetic"] == (trained.folder.name == "synthetic")
-    assert list(found["protocols"]) == ["lgnet", "intaghand", "interhand", "interwild", "eanet"]
-    assert found["counts"]["interhand"]["samples"] == found["counts"]["interhand"]["frames"] == 5
-    result = trained.folder / "result"
+    results = metrics_of(printed)
+    about = results["about"]
+    assert about["epoch"] == 1 and about["synthetic"] == (trained.folder.name == "synthetic")
+    assert list(results["protocols"]) == ["lgnet", "intaghand", "interhand", "interwild", "eanet"]
+    assert results["samples"] == results["frames"]["interhand"] == 5
+    result = trained.folder / "result" / "epoch_1"
     assert (result / "report.html").stat().st_size > 10_000
     assert len((result / "per_sample.csv").read_text().splitlines()) == 6
     assert run(demo, "--output", tmp_path, "--input", demo.EXAMPLE, *where) == 0
@@ -83,7 +85,9 @@ def test_an_interrupted_run_goes_on_to_the_bit(trained, tmp_path, monkeypatch, c
     assert capsys.readouterr().err.endswith("stopped\n")
     assert run(train, *command) == 2  # there is a snapshot, and nothing said to continue
     assert "--continue" in capsys.readouterr().err
-    assert run(train, *command, "--continue") == 0
+    assert (folder / "log.txt").read_text().endswith(" stopped\n")
+    # the snapshot knows every setting: only where the run lies is said again
+    assert run(train, "--gpu", "cpu", *output_in(tmp_path), "--exp", "again", "--continue") == 0
     ours, theirs = (load_snapshot(snapshot_path(f / "model_dump", 1)) for f in (folder, trained.folder))
     for key in ("network", "optimizer", "schedule", "random"):
         torch.testing.assert_close(ours[key], theirs[key], rtol=0, atol=0)
@@ -95,6 +99,7 @@ def test_numbers_that_are_none_stop_the_run(tmp_path, capsys):
     assert run(train, *TINY, *output_in(tmp_path), "--set", "train.lr=1e30") == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: the loss ") and "verts" in error and "at step 1" in error
+    assert (tmp_path / "lgnet" / "log.txt").read_text().splitlines()[-1].endswith(error)
     assert "samples synthetic/0/000002, synthetic/0/000003:" in error
 
 
@@ -129,11 +134,14 @@ def test_two_processes_train(tmp_path, monkeypatch):
 
 
 def same_numbers(one: dict, two: dict, tolerance: float) -> None:
-    for protocol, scores in one["protocols"].items():
-        assert two["counts"][protocol] == one["counts"][protocol]
-        for name, value in scores.items():
+    one, two = Results.from_plain(one), Results.from_plain(two)
+    assert two.frames == one.frames and two.samples == one.samples
+    for name, scores in {**one.protocols, "shared": one.shared}.items():
+        others = two.shared if name == "shared" else two.protocols[name]
+        assert others.keys() == scores.keys()
+        for key, (value, n) in scores.items():
             expected = value if value is None else pytest.approx(value, rel=1e-4, abs=tolerance)
-            assert two["protocols"][protocol][name] == expected, f"{protocol} {name}"
+            assert others[key] == (expected, n), f"{name} {key}"
 
 
 @INTERHAND
@@ -146,12 +154,12 @@ def test_two_processes_and_a_file_measure_what_one_process_does(trained, tmp_pat
         patch.setattr(test, "parse_devices", lambda text: CPUS)
         assert run(test, *command, "--save_predictions", tmp_path / "two.npz") == 0
     two = metrics_of(capfd.readouterr().out)
-    assert two["device"] == "2 x cpu"
+    assert two["about"]["device"] == "2 x cpu"
     same_numbers(one, two, 1e-3)  # the network's own rounding in other batches
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.npz", "two.npz"]
     for size, gpu in ((1, "cpu"), (3, "cpu,cpu")):
         data = [*trained.data, *settings(test__batch_size=size, test__penetration=1), "--gpu", gpu]
-        assert run(evaluate, "--predictions", tmp_path / "one.npz", *data, *output_in(tmp_path)) == 0
+        assert run(test, "--predictions", tmp_path / "one.npz", *data, *output_in(tmp_path)) == 0
         same_numbers(one, metrics_of(capfd.readouterr().out), 1e-4)
 
 
@@ -190,12 +198,16 @@ def failing(device: torch.device, error: Exception) -> None:
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "train.batch_size"),
     ],
 )
-def test_files_and_memory_are_explained_in_every_process(error, words, capfd):
+def test_files_and_memory_are_explained_in_every_process(error, words, capfd, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     for devices in (CPUS[:1], CPUS):
         with pytest.raises(SystemExit, match="2"):
             run_script(lambda devices=devices: launch(failing, devices, error))
         told = capfd.readouterr().err
         assert told.startswith("error: ") and words in told and told.count("\n") == 1
+        details = told.rpartition("details: ")[2].rstrip(")\n")
+        assert "in failing" in Path(details).read_text() and Path(details).parent == tmp_path
 
 
 # ---- as a user types it ----

@@ -1,5 +1,7 @@
 """Pictures of every kind, boxes and the affine map."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -32,6 +34,12 @@ def test_bad_pictures_are_named(tmp_path):
     for name in ("empty.jpg", "text.png", "missing.jpg", "."):
         with pytest.raises(UserError, match=name):
             I.read_image(tmp_path / name if name != "." else tmp_path)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(UserError, match=r"pipe\.png: it is no file"):
+        I.read_image(tmp_path / "pipe.png")
 
 
 def test_square_box_and_tight_box():

@@ -12,6 +12,7 @@ from common.targets import add_targets
 from common.utils.errors import UserError
 from data.base import collate
 from data.InterHand26M import InterHand26M
+from data.loader import build_loader
 from tests.interhand_set import FRAMES, VIEWS, derived, load, read, samples, to_camera, views
 
 REAL = Path(__file__).parents[2] / "shared" / "real" / "interhand2.6m_sample"
@@ -215,6 +216,30 @@ def test_rootnet_boxes_and_depths_are_used_as_they_are(interhand, hands):
         else:
             assert np.allclose(record["root_depth"], np.array(row["abs_depth"]) / 1000)
             assert np.allclose(record["root_depth_valid"], row["root_valid"])
+
+
+def test_boxes_that_replace_ours_are_said(interhand, hands):
+    """How wide they are beside ours, in the log and for the results; an empty one is none."""
+    lines = []
+    path = interhand / "rootnet_output"
+    ours = load(interhand, hands, split="val")
+    data = load(interhand, hands, split="val", root_net_output_path=path, log=lines.append)
+    rows = json.loads((path / "rootnet_interhand2.6m_output_val.json").read_text())
+    width = {str(row["annot_id"]): row["bbox"][2] for row in rows}
+    assert min(width.values()) <= 0 < len(width) < len(data)
+    ratios = []
+    for index, name in enumerate(data.ids()):
+        box, own = data.record(index)["box"], ours.record(index)["box"]
+        if width.get(name, 0) > 0:
+            ratios.append(width[name] / own[2])
+        else:
+            assert np.array_equal(box, own)
+    words = f"RootNet's for {len(ratios)} of {len(data)} samples, on average {np.mean(ratios):.2f} times"
+    assert any(words in line for line in lines)
+    assert words in build_loader(data, 8).notes()[0]
+    assert ours.notes() == ["boxes: around the true hands"]
+    train = load(interhand, hands, root_net_output_path=path)
+    assert train.notes() == ours.notes()
 
 
 def test_rootnet_of_another_split_is_refused(interhand, hands):

@@ -1,6 +1,7 @@
 """InterHand2.6M's files: missing, cut short, malformed, elsewhere; and the loader on top."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import torch
 
 from common.utils.errors import UserError
 from data.augment import AugmentSettings
-from data.InterHand26M import InterHand26M
-from data.loader import EpochSampler, build_loader
+from data.HIC import files as hic_files
+from data.InterHand26M import InterHand26M, files
+from data.loader import EpochSampler, available_cores, build_loader
 from main.config import Augment
 from tests.interhand_set import load, quiet, samples
 
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "data.md"
 AUGMENT = AugmentSettings(**vars(Augment()))
 
 
@@ -52,6 +55,84 @@ def test_malformed_rows_are_named(copy, hands):
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=rf"annotation {number} has no 'joint_valid'"):
         load(copy, hands)
+
+
+def spoiled(copy, kind, change):
+    """Change the content of one annotation file of the training split."""
+    path = copy / "annotations" / "train" / f"InterHand2.6M_train_{kind}.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def set_box(value):
+    return "data", lambda content: content["annotations"][3].update(bbox=value)
+
+
+def set_focal(value):
+    return "camera", lambda content: content["0"]["focal"].update({"400002": value})
+
+
+def set_joint(value):
+    def change(content):
+        frame = next(iter(content["0"].values()))
+        frame["world_coord"][20] = [value, 0, 0]
+        frame["joint_valid"][20] = [True]
+
+    return "joint_3d", change
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (set_box("wide"), "annotation 909021 is malformed: bbox is not 4 numbers"),
+        (set_box([1, 2]), "annotation 909021 is malformed: bbox is not 4 numbers"),
+        (set_box([1, 2, 3, float("nan")]), "annotation 909021 is malformed: bbox is not finite"),
+        (set_focal([0, 1200]), "capture 0 camera 400002 is malformed: focal is 0, 1200, not positive"),
+        (set_focal([float("nan"), 1200]), "capture 0 camera 400002 is malformed: focal is not finite"),
+        (set_joint(float("nan")), "capture 0 frame 4973 is malformed: an annotated joint is not finite"),
+        (("data", lambda content: content["annotations"].insert(0, [])), "holds no rows of images and"),
+        (("MANO_NeuralAnnot", lambda content: content["0"].update({"4973": [1]})), "frame 4973 is malformed"),
+    ],
+)
+def test_senseless_numbers_are_named(copy, hands, spoil, words):
+    spoiled(copy, *spoil)
+    with pytest.raises(UserError, match=words):
+        load(copy, hands)
+
+
+def test_brackets_nested_without_end(copy, hands):
+    path = copy / "annotations" / "train" / "InterHand2.6M_train_joint_3d.json"
+    path.write_text(100_000 * "[")
+    with pytest.raises(UserError, match=f"{path.name} is damaged"):
+        load(copy, hands)
+
+
+def test_fits_of_another_hand_are_refused(copy, hands):
+    """As the real fits are on the stand-in hand; without them the joints remain."""
+
+    def move(content):
+        for frame in content["0"].values():
+            for fit in filter(None, frame.values()):
+                fit["trans"][1] += 0.02
+
+    spoiled(copy, "MANO_NeuralAnnot", move)
+    with pytest.raises(UserError, match="stand-in hand, lie 2[0-9] mm.*smplx_path.*use_fits=false"):
+        load(copy, hands)
+    assert len(load(copy, hands, use_fits=False)) == 30
+
+
+@pytest.mark.skipif(not DOCS.is_file(), reason="docs/data.md comes with the other documents")
+@pytest.mark.parametrize("see", [hic_files.SEE, files.SEE])
+def test_errors_point_to_sections_that_exist(see):
+    section = re.search('"(.*)" in docs/data.md', see)[1]
+    assert f"\n## {section}\n" in DOCS.read_text(encoding="utf-8")
+
+
+def test_no_more_workers_than_cores(interhand, hands, recwarn):
+    wanted = available_cores() + 3
+    loader = build_loader(load(interhand, hands, limit=4), 2, workers=wanted)
+    assert loader.num_workers == available_cores() and not recwarn.list
 
 
 def test_missing_files_and_folders_are_named(copy, hands, tmp_path):

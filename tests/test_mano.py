@@ -8,6 +8,7 @@ import pytest
 import smplx
 import torch
 
+from common.hand import mano_file
 from common.hand.joints import LEFT, RIGHT
 from common.hand.mano import load_mano
 from common.hand.mano_file import read_hands, read_mano_pickle, read_standin
@@ -137,6 +138,56 @@ def test_damaged_and_foreign_files_are_named(tmp_path):
             read_mano_pickle(path)
     with pytest.raises(UserError, match="mano.is.tue.mpg.de"):
         read_hands(tmp_path / "nowhere")
+
+
+def without_state(mano):
+    """A chumpy Select that pickle never gave its state."""
+    mano["shapedirs"] = mano_file._ChumpySelect()
+
+
+def with_wrong_indices(mano):
+    select = mano_file._ChumpySelect()
+    select.state = {"a": np.zeros(5), "idxs": np.array([9]), "preferred_shape": (1,)}
+    mano["shapedirs"] = select
+
+
+def with_wrong_columns(mano):
+    sparse = mano_file._SparseColumns()
+    starts = np.minimum(np.arange(779), 1)  # one number, in the first column
+    sparse.state = {"shape": (16, 778), "indptr": starts, "indices": np.array([99]), "data": [1.0]}
+    mano["J_regressor"] = sparse
+
+
+def with_words(mano):
+    mano["v_template"] = np.full((778, 3), "far")
+
+
+def with_nan(mano):
+    mano["v_template"] = np.where(np.arange(3) == 1, np.nan, mano["v_template"])
+
+
+def with_a_face_too_far(mano):
+    mano["f"] = np.where(np.arange(3) == 1, 900, mano["f"])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (without_state, "'shapedirs' is no array of numbers"),
+        (with_wrong_indices, "'shapedirs' is no array of numbers"),
+        (with_wrong_columns, "'J_regressor' is no array of numbers"),
+        (with_words, "'v_template' is no array of numbers"),
+        (with_nan, "'v_template' holds numbers that are not finite"),
+        (with_a_face_too_far, "its faces name vertices beyond its 778"),
+    ],
+)
+def test_odd_contents_are_one_sentence(tmp_path, monkeypatch, spoil, words):
+    mano = read_standin()
+    spoil(mano)
+    monkeypatch.setattr(mano_file._Reader, "load", lambda self: mano)
+    (tmp_path / "MANO_RIGHT.pkl").touch()
+    with pytest.raises(UserError, match=f"MANO_RIGHT.pkl.*{words}"):
+        read_mano_pickle(tmp_path / "MANO_RIGHT.pkl")
 
 
 def test_body_model_is_refused_by_its_shape(tmp_path):

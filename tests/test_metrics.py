@@ -1,20 +1,21 @@
 """The metrics on cases whose answers are known; tests/test_protocols.py re-computes them."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from common.eval.catalogue import CATALOGUE
 from common.eval.measure import pose_difference
 from common.eval.metrics import Metrics
-from common.eval.protocols import INTERHAND, LGNET, PROTOCOLS
-from common.eval.reduce import PCK_THRESHOLDS, auc, auc_scores, curves, hand_scores
+from common.eval.protocols import INTERHAND, INTERWILD, LGNET, PROTOCOLS
+from common.eval.reduce import PCK_THRESHOLDS, auc, auc_parts, curves, hand_parts, shared_scores
 from common.eval.results import per_sample, results, typical
 from common.hand.mirror import MIRROR_AXIS_ANGLE
 from common.utils.geometry import axis_angle_to_matrix, weak_perspective
 from common.utils.render import silhouettes
+from tests.made_results import ABOUT
 from tests.two_hands import make_batch, perfect
 
 
@@ -34,16 +35,34 @@ def collected(hands, *pairs, protocols=(LGNET,)):
     return metrics
 
 
+def named(scores):
+    """Keys as words: {MPVPE, MPVPE_rough, MPVPE_right, ...: Score}."""
+    words = {}
+    for (metric, mesh, part), score in scores.items():
+        parts = [metric] + ["rough"] * (mesh == "rough") + [part] * (part != "overall")
+        words["_".join(parts)] = score
+    return words
+
+
+def every_score(metrics, protocol="lgnet"):
+    return named(metrics.summary()[protocol]) | named(shared_scores(metrics.columns()))
+
+
 def measured(hands, *pairs):
-    return collected(hands, *pairs).summary()["lgnet"]
+    return every_score(collected(hands, *pairs))
+
+
+def outcome(metrics, notes=()):
+    return results(metrics, ABOUT, notes)
 
 
 def test_the_truth_has_no_error(hands):
     batch = make_batch(hands)
     scores = measured(hands, (perfect(hands, batch), batch))
-    errors = [name for name, s in scores.items() if s.unit in ("mm", "deg")]
-    errors = [name for name in errors if not name.startswith("pose_difference")]
-    assert all((scores[name].value or 0) < 1e-4 for name in errors)  # None in an empty bin
+    errors = [name for name, metric in CATALOGUE.items() if metric.unit in ("mm", "deg")]
+    errors = [name for name in scores if name.startswith(tuple(errors))]
+    assert len(errors) > 20
+    assert all((scores[name].value or 0) < 1e-4 for name in errors)  # None of hands that never touch
     assert scores["joint_px"].value == 0
     assert scores["vertex_px"].value < 10
     assert scores["presence_accuracy"].value == 100
@@ -69,13 +88,25 @@ def test_a_shifted_hand_is_aligned_at_the_wrist(hands):
     assert measured(hands, (pred, batch))["MPVPE_unscaled"].value < 1e-4
 
 
+def test_presence_is_asked_of_hands_that_are_not_seen(hands):
+    batch = make_batch(hands)
+    batch["joints_seen"][:, 1] = 0
+    pred = perfect(hands, batch)
+    pred["present"][:, 1] = -5.0  # labelled as present all the same
+    scores = every_score(collected(hands, (pred, batch), protocols=(INTERWILD,)), "interwild")
+    assert scores["presence_accuracy"].value == 50 and scores["presence_accuracy"].n == 3
+    assert scores["MPVPE_right"].n == 3 and scores["MPVPE_left"].n == 0
+    assert scores["joint_px_left"].n == 3  # InterWild's choice of hands does not enter
+
+
 def test_translation_between_the_hands(hands):
     batch = make_batch(hands)
     batch["rel_trans_valid"][2] = 0
     pred = perfect(hands, batch)
     pred["rel_trans"] = pred["rel_trans"] + torch.tensor([0.003, 0.004, 0.012])
     summary = collected(hands, (pred, batch), protocols=(LGNET, INTERHAND)).summary()
-    for scores, n in ((summary["lgnet"], 3), (summary["interhand"], 2)):  # wrists of the fits; annotated
+    for protocol, n in (("lgnet", 3), ("interhand", 2)):  # wrists of the fits; annotated
+        scores = named(summary[protocol])
         assert scores["MRRPE"].value == pytest.approx(13, abs=1e-4)
         assert scores["MRRPE_plane"].value == pytest.approx(5, abs=1e-4)
         assert scores["MRRPE_depth"].value == pytest.approx(12, abs=1e-4)
@@ -102,8 +133,8 @@ def test_a_frame_without_both_fits_counts_nowhere(hands):
     other["mano_root_cam"] = other["mano_root_cam"].clone()
     other["mano_root_cam"][0, 1] = 0
     other["hand_type"][1] = "right"
-    alone = measured(hands, (pred, batch))
-    together = measured(hands, (pred, batch), (bad, other))
+    alone = collected(hands, (pred, batch)).summary()["lgnet"]
+    together = collected(hands, (pred, batch), (bad, other)).summary()["lgnet"]
     for name in alone:
         assert alone[name] == together[name], name
 
@@ -112,12 +143,12 @@ def test_nothing_measured_says_why(hands):
     batch = make_batch(hands)
     batch["hand_type"] = ["right"] * 3
     metrics = collected(hands, (perfect(hands, batch), batch))
-    scores = metrics.summary()["lgnet"]
-    assert scores["MPJPE"] == (None, 0, "mm") and scores["AUC"].value is None
-    assert "none of the 3 frames counts" in results(metrics)["unavailable"]["lgnet"]["*"]
+    scores = named(metrics.summary()["lgnet"])
+    assert scores["MPJPE"] == (None, 0) and scores["AUC"].value is None
+    assert "none of the 3 frames counts" in outcome(metrics).unavailable["lgnet"]["*"]
     empty = Metrics(hands)
     assert empty.summary() == {"lgnet": {}} and per_sample(empty).splitlines() == ["id,hand_type"]
-    assert results(empty)["unavailable"]["lgnet"] == {"*": "there is no sample"}
+    assert outcome(empty).unavailable == {"lgnet": {"*": "there is no sample"}}
 
 
 def test_missing_joints_do_not_count(hands):
@@ -150,7 +181,7 @@ def test_order_batch_size_repeats_and_processes_change_nothing(hands):
     first.update(rows(pred, parts[0]), rows(batch, parts[0]))
     second.update(rows(pred, parts[2]), rows(batch, parts[2]))
     first.merge(second.state())
-    for other in (pieces, first.summary()["lgnet"]):
+    for other in (pieces, every_score(first)):
         assert other.keys() == whole.keys()
         for name, s in whole.items():
             assert other[name].n == s.n
@@ -173,33 +204,30 @@ def test_pose_bins_are_equal_and_ordered(hands):
     assert sum(counts) == 13 and max(counts) - min(counts) <= 1
     assert angles == sorted(angles)
     total = sum(b["n"] * b["MPJPE"] for b in bins)
-    assert total / 13 == pytest.approx(metrics.summary()["lgnet"]["MPJPE"].value)
+    assert total / 13 == pytest.approx(named(metrics.summary()["lgnet"])["MPJPE"].value)
 
 
 def test_area_under_known_curves():
     assert auc(np.ones(200)) == pytest.approx(1)
     errors = np.random.default_rng(0).uniform(0, 50, (20000, 2, 3))  # PCK(t) = t / 50
-    assert auc_scores(errors)["AUC"].value == pytest.approx(0.5, abs=0.01)
-    assert auc_scores(errors + 50.1)["AUC"].value == 0
+    assert auc_parts(errors)["overall"].value == pytest.approx(0.5, abs=0.01)
+    assert auc_parts(errors + 50.1)["overall"].value == 0
     half = np.full((4, 2, 3), PCK_THRESHOLDS[100])  # a step at the 101st of 200 thresholds
-    assert auc_scores(half)["AUC"].value == pytest.approx(99.5 / 199)
+    assert auc_parts(half)["overall"].value == pytest.approx(99.5 / 199)
     errors[:, 1] = np.nan
-    scores = auc_scores(errors)
-    assert scores["AUC_left"] == (None, 0, "share") and scores["AUC"].n == 20000
+    parts = auc_parts(errors)
+    assert parts["left"] == (None, 0) and parts["overall"].n == 20000
 
 
 def test_three_ways_to_average_two_hands():
     value = np.array([[1.0, 10.0], [3.0, np.nan], [np.nan, 4.0]])
     groups = {"all": np.ones(3, bool), "SH": np.array([0, 0, 1], bool), "IH": np.array([1, 1, 0], bool)}
 
-    def numbers(protocol):
-        return {key: (s.value, s.n) for key, s in hand_scores(protocol, "x", value, groups).items()}
-
-    found = numbers(replace(LGNET, mesh_average="hands"))
-    assert found["x"] == ((2 + 7) / 2, 3) and found["x_right"] == (2, 2) and found["x_left"] == (7, 2)
-    assert numbers(replace(LGNET, mesh_average="entries"))["x"] == (18 / 4, 3)
-    found = numbers(replace(LGNET, mesh_average="samples"))  # the second frame lacks a hand
-    assert found["x"] == ((5.5 + 4) / 2, 2) and found["x_IH"] == (5.5, 1) and found["x_SH"] == (4, 1)
+    parts = hand_parts(value, groups, "hands")
+    assert parts["overall"] == ((2 + 7) / 2, 3) and parts["right"] == (2, 2) and parts["left"] == (7, 2)
+    assert hand_parts(value, groups, "entries")["overall"] == (18 / 4, 3)
+    parts = hand_parts(value, groups, "samples")  # the second frame lacks a hand
+    assert parts["overall"] == ((5.5 + 4) / 2, 2) and parts["IH"] == (5.5, 1) and parts["SH"] == (4, 1)
 
 
 def test_predictions_that_are_not_finite_are_counted_and_named(hands):
@@ -210,9 +238,9 @@ def test_predictions_that_are_not_finite_are_counted_and_named(hands):
     pred["verts"][2, 0, 5] = torch.inf  # broken
     pred["verts"][2, 1, 0, 0] = torch.nan
     metrics = collected(hands, (pred, batch))
-    scores = metrics.summary()["lgnet"]
+    scores = every_score(metrics)
     assert scores["MPVPE"].value == pytest.approx(good["MPVPE"].value) and scores["MPVPE"].n == 2
-    notes = " ".join(results(metrics)["notes"])
+    notes = " ".join(outcome(metrics).notes)
     assert "2 hands without a prediction" in notes and "in the samples frame0_1." in notes
     assert "2 predictions with NaN or infinity" in notes and "in the samples frame0_2." in notes
 
@@ -246,8 +274,12 @@ def test_without_cameras_they_are_fitted_to_the_joints(hands):
     for name in ("vertex_px", "box_IoU", "IoU_both"):
         assert found[name].value == pytest.approx(expected[name].value, rel=1e-4)
     bare = collected(hands, ({"verts": pred["verts"]}, batch))
-    assert "vertex_px" not in bare.summary()["lgnet"]
-    assert "neither cameras nor 2-D joints" in results(bare)["unavailable"]["lgnet"]["vertex_px"]
+    assert "vertex_px" not in every_score(bare) and "box_IoU" not in every_score(bare)
+    missing = outcome(bare).unavailable
+    assert "neither cameras nor 2-D joints" in missing["shared"]["vertex_px"]
+    assert "neither cameras nor 2-D joints" in missing["lgnet"]["box_IoU"]
+    assert "which hands are present" in missing["shared"]["presence_accuracy"]
+    assert "MPVPE" not in missing["lgnet"] and "MPJPE_unscaled" not in missing["lgnet"]
 
 
 def test_without_translation_the_wrists_of_the_meshes_tell_it(hands):
@@ -268,17 +300,21 @@ def test_mirrored_hands_are_wrong(hands):
 def test_results_are_plain_and_complete(hands):
     batch = make_batch(hands)
     metrics = collected(hands, (noisy(hands, batch), batch), protocols=tuple(PROTOCOLS.values()))
-    found = json.loads(json.dumps(results(metrics, hand_model=hands.name, commit="abc"), allow_nan=False))
-    assert list(found["protocols"]) == ["lgnet", "intaghand", "interhand", "interwild", "eanet"]
-    assert found["counts"]["lgnet"]["frames"] == 3 and found["counts"]["lgnet"]["MPJPE"] == 3
-    assert found["hand_model"] == "stand-in hand" and len(found["curves"]["lgnet"]["PCK"]) == 200
-    assert found["units"]["IoU_both"] == "share" and found["units"]["vertex_px_rough"] == "px"
-    assert found["protocols"]["eanet"]["MPJPE_SH"] is None
+    plain = json.loads(json.dumps(outcome(metrics, ["a note"]).to_plain(), allow_nan=False))
+    protocols = plain["protocols"]
+    assert list(protocols) == ["lgnet", "intaghand", "interhand", "interwild", "eanet"]
+    assert plain["samples"] == plain["frames"]["lgnet"] == 3 and plain["notes"][0] == "a note"
+    assert protocols["lgnet"]["MPJPE"]["final"]["overall"]["n"] == 3
+    assert protocols["eanet"]["MPJPE"]["rough"]["SH"] == {"value": None, "n": 0}
+    assert plain["about"]["hand_model"] == "stand-in hand" and len(plain["curves"]["lgnet"]["PCK"]) == 200
+    units = {name: metric["unit"] for name, metric in plain["metrics"].items()}
+    assert units["IoU_both"] == "share" and units["vertex_px"] == "px" and units["MPJPE"] == "mm"
+    assert set(plain["shared"]) == {metric for metric in units if metric not in protocols["lgnet"]}
     header, *lines = per_sample(metrics).splitlines()
     row = dict(zip(header.split(","), lines[0].split(","), strict=True))
     assert row["id"] == "frame0_0" and len(lines) == 3
     mean = np.mean([float(line.split(",")[header.split(",").index("lgnet MRRPE")]) for line in lines])
-    assert mean == pytest.approx(found["protocols"]["lgnet"]["MRRPE"], abs=1e-3)
+    assert mean == pytest.approx(protocols["lgnet"]["MRRPE"]["final"]["overall"]["value"], abs=1e-3)
 
 
 def test_best_and_worst_samples(hands):

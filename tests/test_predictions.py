@@ -6,6 +6,7 @@ import torch
 
 from common.eval.metrics import Metrics
 from common.eval.predictions import Predictions, read_predictions
+from common.eval.reduce import shared_scores
 from common.utils.errors import UserError
 from tests.two_hands import make_batch, perfect
 
@@ -34,12 +35,14 @@ def test_a_file_gives_the_numbers_of_the_network(hands, tmp_path):
         np.testing.assert_allclose(file["joints_img"][0], original, rtol=1e-5)
     read, again = read_predictions(tmp_path / "p.npz"), Metrics(hands)
     again.update(read.of(batch), batch)
-    ours, theirs = direct.summary()["lgnet"], again.summary()["lgnet"]
-    assert ours.keys() == theirs.keys()
-    for name, score in ours.items():
-        assert theirs[name].value == (
-            score.value if score.value is None else pytest.approx(score.value, abs=1e-4)
-        ), name
+    for ours, theirs in (
+        (direct.summary()["lgnet"], again.summary()["lgnet"]),
+        (shared_scores(direct.columns()), shared_scores(again.columns())),
+    ):
+        assert ours.keys() == theirs.keys()
+        for key, score in ours.items():
+            expected = score.value if score.value is None else pytest.approx(score.value, abs=1e-4)
+            assert theirs[key].value == expected, key
 
 
 def test_parts_of_processes_and_repeats_become_one_file(hands, tmp_path):
@@ -73,6 +76,20 @@ BAD = {
     "whole numbers": (GOOD | {"verts": np.zeros((2, 2, 778, 3), int)}, "'verts' is int64"),
     "objects": (GOOD | {"rel_trans": np.array([[print] * 3] * 2, object)}, "nothing of it was run"),
 }
+
+
+@pytest.mark.parametrize("scale, refused", [(1.0, False), (10.0, False), (1000.0, True)])
+def test_millimetres_are_refused(hands, tmp_path, scale, refused):
+    """A hand of some 0.2 m; ten times as long it is a bad prediction, a thousand times another unit."""
+    verts = scale * hands.template[None].repeat(3, 1, 1, 1).numpy()
+    verts[0, 0] = np.nan  # not predicted
+    verts[1, 1, 5] = np.inf  # broken
+    np.savez(tmp_path / "p.npz", id=np.arange(3), verts=verts)
+    if refused:
+        with pytest.raises(UserError, match="look like millimetres"):
+            read_predictions(tmp_path / "p.npz")
+    else:
+        assert len(read_predictions(tmp_path / "p.npz").ids) == 3
 
 
 @pytest.mark.parametrize("name", BAD)

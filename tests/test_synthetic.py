@@ -8,7 +8,7 @@ from common.hand.mano import load_mano
 from common.targets import annotated
 from common.utils.geometry import IMAGE_SIZE, project
 from data.Synthetic import SyntheticStream
-from data.Synthetic.draws import Draws
+from data.Synthetic.draws import TEST_SEED, Draws
 from data.Synthetic.placement import overlap
 from data.Synthetic.poses import mirror_left
 
@@ -47,6 +47,50 @@ def test_same_seed_same_batch(layer, stream):
     other = SyntheticStream(layer, 4, seed=4, samples=10).batch(range(14, 18))
     assert not torch.equal(first["img"], other["img"])
     assert not torch.equal(first["pose"], other["pose"])
+
+
+def test_no_two_streams_share_their_numbers():
+    """Neither neighbouring seeds far along, nor seeds that differ above 32 bits."""
+    for one, other in (((0, 1_000_003), (1, 0)), ((2**32, 5), (0, 5)), ((0, 2**32), (0, 0))):
+        first, second = (Draws(seed, [index]) for seed, index in (one, other))
+        assert not torch.equal(first.uniform(8), second.uniform(8))
+        assert not torch.equal(first.normal(8), second.normal(8))
+
+
+def test_numbers_are_uniform_and_normal():
+    draws = Draws(0, range(64))
+    flat, bell = draws.uniform(256), draws.normal(2048, limit=9)
+    assert 0 <= flat.min() and flat.max() < 1 and abs(flat.mean() - 0.5) < 0.01
+    assert abs(bell.mean()) < 0.01 and abs(bell.std() - 1) < 0.01
+
+
+def test_the_fixed_test_set_keeps_its_numbers():
+    """Written down once: the published numbers of the test set rest on them."""
+    draws = Draws(TEST_SEED, [0, 511])
+    uniform = torch.tensor([[0.46584237, 0.49857384, 0.70144832], [0.4399544, 0.22585386, 0.65330499]])
+    normal = torch.tensor([[0.62782341, 0.49894163, -1.0012573], [-1.5985134, -0.19704777, 0.33268327]])
+    torch.testing.assert_close(draws.uniform(3), uniform)
+    torch.testing.assert_close(draws.normal(3), normal)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_processes_share_an_epoch(layer, world):
+    shares = [SyntheticStream(layer, 4, 3, 22, rank=rank, world=world) for rank in range(world)]
+    starts = []
+    for share in shares:
+        share.set_epoch(2)
+        assert share.ids() == [f"synthetic/3/{index:06d}" for index in range(44, 66)]
+        starts += share._batch_starts()
+    assert sorted(starts) == [0, 4, 8, 12, 16, 20]
+    assert sum(len(share) for share in shares) == 6
+
+
+def test_samples_are_found_by_their_ids(layer):
+    stream = SyntheticStream(layer, 4, 3, 10)
+    stream.set_epoch(1)
+    chosen = stream.select(["synthetic/3/000017", "synthetic/3/000012"])
+    assert chosen["id"] == ["synthetic/3/000017", "synthetic/3/000012"]
+    torch.testing.assert_close(chosen["K"], stream.batch([17, 12])["K"])
 
 
 def test_sample_does_not_depend_on_its_batch(batch, stream):

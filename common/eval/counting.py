@@ -6,7 +6,7 @@ Legend: N samples in the order of their ids, 2 hands (right, left), J 21 joints;
 import numpy as np
 from numpy.typing import NDArray
 
-from common.eval.measure import joint_column, mesh_column, procrustes_column
+from common.eval.alignment import joint_column, mesh_column, procrustes_column
 from common.eval.placement import MRRPE, RRVE
 from common.eval.protocols import Protocol
 from common.hand.joints import JOINTS_TO_INTERHAND
@@ -40,9 +40,9 @@ def frame_groups(protocol: Protocol, columns: Columns) -> dict[str, NDArray[np.b
     interacting = columns["interacting"] > 0
     if protocol.interacting:
         return {"all": interacting & (columns["clean"] > 0) & (columns["fit"] > 0).all(1)}
-    counted = _counted_hands(protocol, columns).any(1)
-    if protocol.visible == "nothing":
-        counted = np.ones_like(interacting)
+    counted = np.ones_like(interacting)
+    if protocol.visible != "nothing":
+        counted = _visible_hands(protocol, columns).any(1)
     if protocol.human:
         counted = counted & (columns["human"] > 0)
     return {"all": counted, "SH": counted & ~interacting, "IH": counted & interacting}
@@ -62,7 +62,7 @@ def measured(protocol: Protocol, columns: Columns, metric: str, ending: str = ""
         values = _of_counted_joints(protocol, columns, values, scaled=metric == "MPJPE" and protocol.scaled)
     if protocol.visible != "hand":
         return values
-    hands = _counted_hands(protocol, columns)
+    hands = _visible_hands(protocol, columns)
     return only(hands.all(1) if values.ndim == 1 else hands, values)  # one number of both hands: both
 
 
@@ -72,12 +72,10 @@ def only(keep: NDArray[np.bool_], values: NDArray) -> NDArray:
     return np.where(keep.reshape(keep.shape + missing_axes), values, np.nan)
 
 
-def _counted_hands(protocol: Protocol, columns: Columns) -> NDArray[np.bool_]:
+def _visible_hands(protocol: Protocol, columns: Columns) -> NDArray[np.bool_]:
     """Hands (N,2) of which enough is seen in the picture, see Protocol.visible."""
-    joints = (columns["seen"] > 0).sum(2)
-    if protocol.visible == "hand":
-        return joints >= BOX_JOINTS
-    return joints > 0
+    needed = BOX_JOINTS if protocol.visible == "hand" else 1
+    return (columns["seen"] > 0).sum(2) >= needed
 
 
 def _of_counted_joints(protocol: Protocol, columns: Columns, errors: NDArray, scaled: bool) -> NDArray:

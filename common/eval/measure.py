@@ -15,34 +15,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from common.eval.contact import MILLIMETRES, contact_deviation, penetration
+from common.eval.alignment import aligned_columns
+from common.eval.contact import contact_deviation, penetration
 from common.eval.picture import joint_distance, pixel_columns
 from common.eval.placement import MESHES, about_wrists, translations, vertex_columns, wrist_columns
 from common.eval.protocols import MIN_BRIGHTNESS, Protocol
 from common.eval.truth import Batch, Columns, Prediction, Truth, place, read_truth
-from common.hand.joints import LEFT, MIDDLE_MCP, RIGHT, WRIST
+from common.hand.joints import LEFT, RIGHT
 from common.hand.mano import ManoLayer
-from common.hand.mirror import MIRROR_POINT
-from common.utils.geometry import geodesic_angle, similarity_align
+from common.hand.mirror import mirror_rotation
+from common.utils.geometry import geodesic_angle
 
-MIN_JOINTS = 4  # that fix a similarity transform
 LARGEST_HAND = 1.0  # metres
-
-
-def mesh_column(root: int, scaled: bool) -> str:
-    """Name of a column of vertex errors (B,2)."""
-    return f"verts/{root}/scaled" if scaled else f"verts/{root}"
-
-
-def joint_column(root: int, scaled: bool, truth: str, tips: str) -> str:
-    """Name of a column of joint errors (B,2,J)."""
-    aligned = f"{root}/scaled" if scaled else f"{root}"
-    return f"joints/{aligned}/{truth}/{tips}"
-
-
-def procrustes_column(truth: str, tips: str) -> str:
-    """Name of a column of joint errors (B,2) after Procrustes' alignment."""
-    return f"PA/{truth}/{tips}"
 
 
 @torch.no_grad()
@@ -61,20 +45,17 @@ def measure(
     translation = translations(pred, batch)
     for wrists in {p.wrists for p in protocols}:
         columns |= wrist_columns(translation, truth, wrists)
-    placed = {}
+    placed = {"_truth": place(truth.verts, truth.rel_trans["fit"])}
     for key, ending in MESHES.items():
-        if key not in pred:
-            continue
-        placed[ending] = place(pred[key], translation[""])
-        of_mesh = _vertex_errors(protocols, mano, pred[key], truth)
-        of_mesh |= _joint_errors(protocols, mano, pred[key], truth)
-        for placement in {p.placement for p in protocols}:
-            of_mesh |= vertex_columns(pred[key], translation, truth, placement)
-        of_mesh |= pixel_columns(key, mano, pred, batch, truth)
-        of_mesh["contact_deviation"] = _contact(placed[ending], truth)
-        columns |= {name + ending: column for name, column in of_mesh.items()}
+        if key in pred:
+            placed[ending] = place(pred[key], translation[""])
+            of_mesh = aligned_columns(protocols, mano, pred[key], truth)
+            for placement in {p.placement for p in protocols}:
+                of_mesh |= vertex_columns(pred[key], translation, truth, placement)
+            of_mesh |= pixel_columns(key, mano, pred, batch, truth)
+            of_mesh["contact_deviation"] = _contact(placed[ending], placed["_truth"])
+            columns |= {name + ending: column for name, column in of_mesh.items()}
     if share > 0:
-        placed["_truth"] = place(truth.verts, truth.rel_trans["fit"])
         columns |= _penetration(placed, truth, mano, batch["id"], share)
     if "joints_img" in pred:
         columns["joint_px"] = joint_distance(pred, batch)
@@ -87,9 +68,8 @@ def pose_difference(rotmat: Tensor) -> Tensor:
     Mean geodesic angle between the 15 finger rotations of the right hand and those of the mirrored
     left hand. LGNet names the quantity without defining it; this definition is ours.
     """
-    flip = torch.as_tensor(MIRROR_POINT, dtype=rotmat.dtype, device=rotmat.device)
-    mirrored = rotmat[:, LEFT, 1:] * flip[:, None] * flip  # F R F
-    return geodesic_angle(rotmat[:, RIGHT, 1:], mirrored).rad2deg().mean(-1)
+    right, left = rotmat[:, RIGHT, 1:], rotmat[:, LEFT, 1:]
+    return geodesic_angle(right, mirror_rotation(left)).rad2deg().mean(-1)
 
 
 # ---- facts about samples ----
@@ -134,67 +114,11 @@ def _facts(pred: Prediction, broken: Tensor, batch: Batch, truth: Truth) -> Colu
     return columns
 
 
-# ---- meshes and joints, laid on each other ----
-
-
-def _vertex_errors(protocols: Sequence[Protocol], mano: ManoLayer, verts: Tensor, truth: Truth) -> Columns:
-    """Vertex errors after every alignment of the protocols, with and without their scale, and after
-    Procrustes' (PA)."""
-    regressor = mano.get_buffer("regressor_interhand").double()  # no root is a tip: any set will do
-    joints, true_joints = regressor @ verts, regressor @ truth.verts
-    columns = {"PA_MPVPE": _procrustes(verts, truth.verts)}
-    for root, scaled in sorted({(p.root, scaled) for p in protocols for scaled in (p.scaled, False)}):
-        scale = _scale_to(joints, true_joints) if scaled else 1.0
-        moved = scale * (verts - joints[:, :, [root]])
-        error = _distance(moved, truth.verts - true_joints[:, :, [root]])
-        columns[mesh_column(root, scaled)] = error.mean(-1)
-    return columns
-
-
-def _joint_errors(protocols: Sequence[Protocol], mano: ManoLayer, verts: Tensor, truth: Truth) -> Columns:
-    """The same of the joints regressed from the vertices, each (B,2,J), and (B,2) after Procrustes'."""
-    columns: Columns = {}
-    for kind, tips in sorted({(p.truth, p.tips) for p in protocols}):
-        regressor = mano.get_buffer(f"regressor_{tips}").double()
-        joints, mesh_joints = regressor @ verts, regressor @ truth.verts
-        target = mesh_joints if kind == "mesh" else truth.joints
-        columns[procrustes_column(kind, tips)] = _procrustes(joints, target)
-        alike = [p for p in protocols if (p.truth, p.tips) == (kind, tips)]
-        for root, scaled in sorted({(p.root, scaled) for p in alike for scaled in (p.scaled, False)}):
-            scale = _scale_to(joints, mesh_joints) if scaled else 1.0
-            moved = scale * (joints - joints[:, :, [root]])
-            error = _distance(moved, target - target[:, :, [root]])
-            columns[joint_column(root, scaled, kind, tips)] = error
-    return columns
-
-
-def _scale_to(joints: Tensor, target: Tensor) -> Tensor:
-    """Factor (B,2,1,1) that gives the bone from wrist to middle MCP its true length."""
-    length, true_length = (j[:, :, MIDDLE_MCP] - j[:, :, WRIST] for j in (joints, target))
-    factor = true_length.norm(dim=-1) / length.norm(dim=-1).clamp_min(1e-9)
-    return factor[..., None, None]
-
-
-def _distance(a: Tensor, b: Tensor) -> Tensor:
-    return MILLIMETRES * (a - b).norm(dim=-1)
-
-
-def _procrustes(source: Tensor, target: Tensor) -> Tensor:
-    """Mean distance (B,2) in mm after the best similarity transform, over the points that both have."""
-    valid = torch.isfinite(target).all(-1) & torch.isfinite(source).all(-1)  # (B,2,N)
-    source = torch.where(valid[..., None], source, 0.0)
-    target = torch.where(valid[..., None], target, 0.0)
-    distance = _distance(similarity_align(source, target, valid.double()), target) * valid
-    count = valid.sum(-1)
-    return torch.where(count >= MIN_JOINTS, distance.sum(-1) / count.clamp_min(1), torch.nan)
-
-
 # ---- between the hands; rotations ----
 
 
-def _contact(verts: Tensor, truth: Truth) -> Tensor:
-    """Contact deviation (B,) of placed meshes."""
-    target = place(truth.verts, truth.rel_trans["fit"])
+def _contact(verts: Tensor, target: Tensor) -> Tensor:
+    """Contact deviation (B,) of placed meshes from the true ones (B,2,V,3)."""
     column = verts.new_full((len(verts),), torch.nan)
     rows = torch.isfinite(verts + target).flatten(1).all(1).nonzero().squeeze(1)
     deviation, touching = contact_deviation(verts[rows], target[rows])

@@ -100,13 +100,12 @@ def _in_picture(pixels: Tensor, affine: Tensor) -> Tensor:
 
 def _box(points: Tensor, valid: Tensor | None = None) -> Boxes:
     """1.2 times the tight box of points (B,2,N,2), of the valid (B,2,N) ones; a single one spans none."""
-    if valid is not None:
-        enough = valid.sum(-1, keepdim=True) >= 2
+    if valid is None:
+        low, high = points.amin(-2), points.amax(-2)
+    else:
         low = torch.where(valid[..., None], points, torch.inf).amin(-2)
         high = torch.where(valid[..., None], points, -torch.inf).amax(-2)
-        low, high = (torch.where(enough, corner, torch.nan) for corner in (low, high))
-    else:
-        low, high = points.amin(-2), points.amax(-2)
+        low = torch.where(valid.sum(-1, keepdim=True) >= 2, low, torch.nan)
     margin = (BOX_SCALE - 1) / 2 * (high - low)
     return Boxes(low - margin, high + margin)
 
@@ -114,8 +113,7 @@ def _box(points: Tensor, valid: Tensor | None = None) -> Boxes:
 def _cut(boxes: Boxes, size: Tensor) -> Boxes:
     """Boxes cut to pictures of `size` (B,2), width and height."""
     last = size[:, None] - 1  # pixel centres are whole numbers
-    low, high = (torch.minimum(corner.clamp_min(0), last) for corner in boxes)
-    return Boxes(low, high)
+    return Boxes(torch.minimum(boxes.low.clamp_min(0), last), torch.minimum(boxes.high.clamp_min(0), last))
 
 
 def _box_overlap(a: Boxes, b: Boxes) -> Tensor:

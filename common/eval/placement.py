@@ -23,19 +23,19 @@ def about_wrists(mano: ManoLayer, pred: Prediction) -> dict[str, Tensor]:
     """A prediction with each mesh about the wrist regressed from it, the camera moved along, and
     `rel_trans`: where it is absent, both meshes are in one frame."""
     regressor = mano.get_buffer("regressor_interhand").double()[:, WRIST]  # (2,V)
-    moved = {}
+    moved, wrists = dict(pred), {}
     for key in MESHES:
         if key in pred:
             verts = pred[key].double()
-            wrist = torch.einsum("hv,bhvc->bhc", regressor, verts)
-            moved[key] = verts - wrist[:, :, None]
-            if key == "verts":
-                root = wrist
-    moved["rel_trans"] = pred["rel_trans"] if "rel_trans" in pred else root[:, LEFT] - root[:, RIGHT]
+            wrists[key] = torch.einsum("hv,bhvc->bhc", regressor, verts)
+            moved[key] = verts - wrists[key][:, :, None]
+    wrist = wrists["verts"]
+    if "rel_trans" not in pred:
+        moved["rel_trans"] = wrist[:, LEFT] - wrist[:, RIGHT]
     if "cam" in pred:
         scale, shift = pred["cam"].double().split([1, 2], -1)
-        moved["cam"] = torch.cat([scale, shift + scale * root[..., :2]], -1)
-    return {**pred, **moved}
+        moved["cam"] = torch.cat([scale, shift + scale * wrist[..., :2]], -1)
+    return moved
 
 
 def translations(pred: Prediction, batch: Batch) -> dict[str, Tensor]:

@@ -30,6 +30,7 @@ SHAPES = {
     "hands_mean": (45,),
     "hands_components": (45, 45),
 }
+INTEGERS = {"f", "kintree_table"}
 WHERE_TO_GET_IT = (
     "register at mano.is.tue.mpg.de, download mano_v1_2.zip and set smplx_path to the folder that "
     "holds MANO_RIGHT.pkl and MANO_LEFT.pkl; leave smplx_path unset for the stand-in hand"
@@ -133,15 +134,29 @@ def read_arrays(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, NDA
 
 
 def _checked(raw: dict[str, Any], path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray]:
+    """The named arrays with these shapes, as numbers; UserError on anything else."""
     arrays = {}
     for key, shape in shapes.items():
         if key not in raw:
             raise UserError(f"{path} is not a MANO file: it has no '{key}'")
-        value = np.asarray(_plain(raw[key]))
-        value = value[..., :10] if key == "shapedirs" else value
+        try:
+            value = np.asarray(_plain(raw[key]), np.float64)
+        except Exception as error:  # a damaged or hostile object can raise anything
+            reason = f"{type(error).__name__}: {error}"
+            raise UserError(f"{path} is not a MANO file: '{key}' is no array of numbers ({reason})") from None
+        if key == "shapedirs":
+            value = value[..., :10]
         if value.shape != shape:
             raise UserError(f"{path} is not a MANO hand: '{key}' is {value.shape}, expected {shape}")
-        arrays[key] = value.astype(np.int64 if key in ("f", "kintree_table") else np.float64)
+        if not np.isfinite(value).all():
+            raise UserError(f"{path} is not a MANO hand: '{key}' holds numbers that are not finite")
+        arrays[key] = value
+    if "f" in arrays:
+        faces, vertices = arrays["f"], len(arrays["v_template"])
+        if faces.min() < 0 or faces.max() >= vertices:
+            raise UserError(f"{path} is not a MANO hand: its faces name vertices beyond its {vertices}")
+    for key in INTEGERS & arrays.keys():
+        arrays[key] = arrays[key].astype(np.int64)
     return arrays
 
 

@@ -15,6 +15,9 @@ from common.utils.errors import UserError
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
     """Any picture OpenCV knows, EXIF orientation applied -> RGB (H,W,3) uint8; UserError if it is none."""
+    path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):  # reading a pipe would wait for ever
+        raise UserError(f"cannot read the picture {path}: it is no file")
     try:
         content = np.fromfile(path, np.uint8)  # cv2.imread does not know every path
     except OSError as error:

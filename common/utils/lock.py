@@ -23,7 +23,10 @@ def only_writer(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
     The operating system keeps the lock, so a run that was killed leaves no obstacle; `holder.json`
     is for people. On a file system that knows no locks `say` is told, and nothing is guarded.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {folder}: {error.strerror}") from None
     holder = folder / "holder.json"
     lock = filelock.FileLock(folder / ".lock")
     try:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from common.hand.joints import HANDS
 from common.hand.mano_file import read_arrays
 from common.utils.errors import UserError
-from data.InterHand26M.files import HAND_TYPES, read_json, read_rows
+from data.json_files import hand_type_of, image_of, images_and_annotations, parse_rows, read_json
 
 SUBFOLDERS = ("", "data", "HIC/data", "data/HIC/data")
 FIT = {"pose": (48,), "betas": (10,), "trans": (3,)}
@@ -26,6 +26,9 @@ PLY_TYPES = {
 }
 
 
+SEE = 'see "HIC" in docs/data.md'
+
+
 class Row(NamedTuple):
     """One annotation of HIC.json with its image; paths are relative to its folder."""
 
@@ -38,32 +41,26 @@ class Row(NamedTuple):
 def find(hic_path: str | Path) -> Path:
     """The folder of HIC.json, from itself or from one above it."""
     given = Path(hic_path).expanduser()
-    for folder in (given / sub for sub in SUBFOLDERS):
-        if (folder / "HIC.json").is_file():
-            return folder
+    for below in SUBFOLDERS:
+        if (given / below / "HIC.json").is_file():
+            return given / below
     places = ", ".join(SUBFOLDERS[1:])
-    raise UserError(f"hic_path: neither {given} nor its {places} holds HIC.json of InterWild's HIC")
+    raise UserError(f"hic_path: neither {given} nor its {places} holds HIC.json of InterWild's HIC; {SEE}")
 
 
 def read_annotations(path: Path) -> list[Row]:
     """HIC.json, joined by image_id, in the order of the annotations."""
-    content = read_json(path)
-    try:
-        images = {image["id"]: image for image in content["images"]}
-        rows = [(f"annotation {row.get('id')}", row) for row in content["annotations"]]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} holds no rows of images and annotations: {error}") from None
-    return read_rows(path, lambda row: _row(row, images), rows)
+    images, annotations = images_and_annotations(path, read_json(path, SEE), SEE)
+    return parse_rows(path, lambda row: _row(row, image_of(row, images)), annotations)
 
 
-def _row(row: dict[str, Any], images: dict[int, dict[str, Any]]) -> Row:
-    if row["image_id"] not in images:
-        raise ValueError(f"image_id {row['image_id']} is not among the images")
-    if row["hand_type"] not in HAND_TYPES:
-        raise ValueError(f"hand_type {row['hand_type']}")
-    image = images[row["image_id"]]
+def _row(row: dict[str, Any], image: dict[str, Any]) -> Row:
     meshes = tuple(row[f"{hand}_mano_path"] for hand in HANDS)
-    return Row(image["file_name"], (image["width"], image["height"]), row["hand_type"], meshes)
+    for mesh in meshes:
+        if not isinstance(mesh, str | None):
+            raise ValueError(f"{mesh} is no path of a mesh")
+    size = (int(image["width"]), int(image["height"]))
+    return Row(str(image["file_name"]), size, hand_type_of(row), meshes)
 
 
 def fit_of(mesh: str) -> str:
@@ -73,7 +70,8 @@ def fit_of(mesh: str) -> str:
 
 def read_fit(path: Path) -> NDArray[np.float64]:
     """(61,) pose 48, shape 10, translation 3 in metres; UserError where the file is not a fit."""
-    return np.concatenate(list(read_arrays(path, FIT).values()))
+    fit = read_arrays(path, FIT)
+    return np.concatenate([fit["pose"], fit["betas"], fit["trans"]])
 
 
 def read_ply(path: Path) -> NDArray[np.float64]:
@@ -82,25 +80,41 @@ def read_ply(path: Path) -> NDArray[np.float64]:
     Raises UserError, naming the file, on anything else; faces are not looked at.
     """
     head, end, body = path.read_bytes().partition(b"end_header")
+    if not end:
+        raise UserError(f"{path} is no PLY mesh of a hand: its header has no end")
+    _, _, body = body.partition(b"\n")
     try:
-        verts = _vertices(head.decode("ascii").split("\n"), body.partition(b"\n")[2]) if end else None
+        form, count, fields = _header(head.decode("ascii"))
+        verts = _vertices(form, count, fields, body)
     except (ValueError, KeyError, IndexError) as error:
         raise UserError(f"{path} is no PLY mesh of a hand: {error}") from None
-    if verts is None or verts.shape != (VERTICES, 3) or not np.isfinite(verts).all():
+    if verts.shape != (VERTICES, 3) or not np.isfinite(verts).all():
         raise UserError(f"{path} is no PLY mesh of a hand with {VERTICES} vertices")
     return verts
 
 
-def _vertices(head: list[str], body: bytes) -> NDArray[np.float64]:
-    words = [line.split() for line in head if line.split() and line.split()[0] not in ("comment", "obj_info")]
+def _header(text: str) -> tuple[str, int, list[tuple[str, str]]]:
+    """Form of the body, number of vertices, name and numpy type of each vertex property."""
+    words = [line.split() for line in text.split("\n") if line.split()]
+    words = [line for line in words if line[0] not in ("comment", "obj_info")]
     (magic, (_, form, _), (_, element, count)), rest = words[:3], words[3:]
     if magic != ["ply"] or element != "vertex" or form not in ("ascii", "binary_little_endian"):
         raise ValueError(f"its header has {form} and starts with {element}")
-    last = next((i for i, line in enumerate(rest) if line[0] == "element"), len(rest))
-    fields = [(name, PLY_TYPES[kind]) for _, kind, name in rest[:last]]
+    fields = []
+    for line in rest:
+        if line[0] == "element":  # the faces follow
+            break
+        _, kind, name = line
+        fields.append((name, PLY_TYPES[kind]))
+    return form, int(count), fields
+
+
+def _vertices(form: str, count: int, fields: list[tuple[str, str]], body: bytes) -> NDArray[np.float64]:
+    """(count,3)."""
     if form == "ascii":
-        numbers = np.array(body.split(None, int(count) * len(fields))[: int(count) * len(fields)], np.float64)
-        columns = dict(zip((name for name, _ in fields), numbers.reshape(int(count), -1).T, strict=True))
+        total = count * len(fields)
+        numbers = np.array(body.split(None, total)[:total], np.float64).reshape(count, -1)
+        columns = {name: numbers[:, column] for column, (name, _) in enumerate(fields)}
     else:
-        columns = np.frombuffer(body, np.dtype(fields), int(count))
+        columns = np.frombuffer(body, np.dtype(fields), count)
     return np.stack([columns[axis] for axis in "xyz"], -1).astype(np.float64)

@@ -14,9 +14,11 @@ from common.utils.image import square_box
 from data.augment import AugmentSettings, turned_pose
 from data.base import HandDataset
 from data.InterHand26M import files, records
+from data.json_files import HAND_TYPES
 
 CHOICES = {"split": files.SPLITS, "subset": ("H", "M", "H+M"), "hands": ("IH", "SH", "all")}
 MAX_BETA = 3.0  # a fit with a larger shape parameter has failed in shape
+FAR = 0.015  # metres between fits and annotated joints that no error of fitting explains
 
 
 class InterHand26M(HandDataset):
@@ -59,14 +61,15 @@ class InterHand26M(HandDataset):
         total, whole = len(self), records.TOTALS[split]
         note = "" if total == whole else f" (v1.0 at 5 fps has {whole:,}: this is another set or a part)"
         log(f"InterHand2.6M {split}: {total:,} annotations{note}")
-        self._mark_human(files.read_human_ids(folder, split), subset)
+        self._keep_subset(files.read_human_ids(folder, split), subset)
         self._keep_hands(hands, hand_type_valid_only)
         self._join(folder, use_fits)
         self._keep_pictures(limit)
+        self._require_fitting_hands(mano)
         self._place(mano)
         self._read_rootnet(root_net_output_path)
         right, left = (self.frames.fit_valid[self.columns["frame_row"]] & self.columns["hands"]).sum(0)
-        log(f"  fits, posed on the {mano.name}: {right:,} right, {left:,} left hands")
+        log(f"  with a fit: {right:,} right, {left:,} left hands")
         log(f"  annotated by humans: {self.columns['human'].sum():,}")
         del self.log  # workers need no log, and it may not travel to them
 
@@ -77,34 +80,38 @@ class InterHand26M(HandDataset):
         """Annotation ids, in order."""
         return self.columns["id"].astype(str).tolist()
 
+    def notes(self) -> list[str]:
+        """Which boxes the crops are cut by."""
+        return [f"boxes: {self.about_boxes}"]
+
     def record(self, index: int) -> dict[str, Any]:
         """One raw record, in the camera of its picture (see data/base.py)."""
         row = {key: column[index] for key, column in self.columns.items()}
-        f, c = row["frame_row"], row["camera_row"]
-        joints, joints_valid, pose, shape, _, fitted = (values[f] for values in self.frames[1:])
-        rotation, translation = self.cameras.rotation[c], self.cameras.translation[c]
-        fit_valid = fitted & row["hands"]
-        valid = {
-            "joints_valid": joints_valid,
-            "in_picture": row["seen"],
-            "pose_valid": fit_valid,
-            "shape_valid": fit_valid & (np.abs(shape) <= MAX_BETA).all(-1),
-            "present": row["hands"],
-        }
+        frame, camera = row["frame_row"], row["camera_row"]
+        rotation, translation = self.cameras.rotation[camera], self.cameras.translation[camera]
+        shape = self.frames.shape[frame]
+        fit_valid = self.frames.fit_valid[frame] & row["hands"]
+        shape_valid = fit_valid & (np.abs(shape) <= MAX_BETA).all(-1)
         return {
             "id": str(row["id"]),
             "image_path": self.images / row["file"].decode(),
-            "hand_type": files.HAND_TYPES[row["hand_type"]],
+            "hand_type": HAND_TYPES[row["hand_type"]],
             "human_annotated": bool(row["human"]),
             "hand_type_valid": row["hand_type_valid"],
-            "K_orig": self.cameras.K[c],
+            "K_orig": self.cameras.K[camera],
             "image_size": row["size"],
-            "joints": joints @ rotation.T + translation,
-            "pose": turned_pose(pose, rotation),
+            "box": row["box"],
+            "joints": self.frames.joints[frame] @ rotation.T + translation,
+            "joints_valid": self.frames.joints_valid[frame],
+            "in_picture": row["in_picture"],
+            "pose": turned_pose(self.frames.pose[frame], rotation),
+            "pose_valid": fit_valid,
             "shape": shape,
-            "pivot_cam": self.pivots[f] @ rotation.T + translation,
-            **{key: row[key] for key in ("box", "root_depth", "root_depth_valid")},
-            **{key: flags.astype(np.float32) for key, flags in valid.items()},
+            "shape_valid": shape_valid,
+            "pivot_cam": self.pivots[frame] @ rotation.T + translation,
+            "root_depth": row["root_depth"],
+            "root_depth_valid": row["root_depth_valid"],
+            "present": row["hands"],
         }
 
     def _keep(self, what: str, keep: NDArray[np.bool_]) -> None:
@@ -114,15 +121,16 @@ class InterHand26M(HandDataset):
         if len(self) == 0:
             raise UserError(f"InterHand2.6M {self.split}: no record is left after the step '{what}'")
 
-    def _mark_human(self, human_ids: NDArray[np.int64] | None, subset: str) -> None:
+    def _keep_subset(self, human_ids: NDArray[np.int64] | None, subset: str) -> None:
         ids = self.columns["id"]
         human = None if human_ids is None else np.isin(ids, human_ids)
         self.columns["human"] = np.zeros(len(ids), bool) if human is None else human
         self._keep(f"subset {subset}", records.in_subset(ids, human, subset, self.split))
 
     def _keep_hands(self, hands: str, valid_only: bool) -> None:
-        two = self.columns["hand_type"] == records.INTERACTING
-        self._keep(f"hands {hands}", {"IH": two, "SH": ~two, "all": np.ones_like(two)}[hands])
+        interacting = self.columns["hand_type"] == records.INTERACTING
+        wanted = {"IH": interacting, "SH": ~interacting, "all": np.ones_like(interacting)}
+        self._keep(f"hands {hands}", wanted[hands])
         self.columns["hands"] = records.hands_of(self.columns["hand_type"])
         if valid_only:
             self._keep("hand_type_valid", self.columns["hand_type_valid"])
@@ -131,10 +139,11 @@ class InterHand26M(HandDataset):
         """Attach time steps and cameras to the records."""
         self.frames = records.load_frames(folder, self.split, use_fits, self.log)
         self.cameras = records.load_cameras(folder, self.split)
-        columns, capture = self.columns, self.columns.pop("capture")
+        columns = self.columns
+        capture = columns.pop("capture")
         frame = records.rows_of(capture, columns.pop("frame"), self.frames.row)
         camera = records.rows_of(capture, columns.pop("camera"), self.cameras.row)
-        columns |= {"frame_row": frame, "camera_row": camera}
+        columns["frame_row"], columns["camera_row"] = frame, camera
         self._keep("camera and 3-D joints known", (frame >= 0) & (camera >= 0))
 
     def _keep_pictures(self, limit: int | None) -> None:
@@ -142,20 +151,53 @@ class InterHand26M(HandDataset):
         if limit is not None:
             self._keep(f"limit {limit}", np.arange(len(self)) < limit)
 
+    def _require_fitting_hands(self, mano: ManoLayer) -> None:
+        """Refuse fits that were not made with this hand model: posed on it, they miss the joints."""
+        distance = records.fit_distance(mano, self.frames, self.columns["frame_row"])
+        if distance is None:
+            return
+        if distance > FAR:
+            raise UserError(
+                f"InterHand2.6M {self.split}: the MANO fits, posed on the {mano.name}, lie "
+                f"{1000 * distance:.0f} mm from the annotated joints: set smplx_path to the MANO files, "
+                "or --set use_fits=false to use the joints alone"
+            )
+        self.log(f"  fits, posed on the {mano.name}: {1000 * distance:.1f} mm from the annotated joints")
+
     def _place(self, mano: ManoLayer) -> None:
         """Boxes of the records, and the world position about which each fit's wrist rotates."""
         self.columns["box"] = square_box(records.boxes(mano, self.columns, self.frames, self.cameras))
+        self.about_boxes = "around the true hands"
         shape = torch.from_numpy(self.frames.shape).float().to(mano.template.device)
         self.pivots = mano.rest_wrist(shape).cpu().numpy() + self.frames.trans  # (F,2,3)
 
     def _read_rootnet(self, path: str | Path | None) -> None:
+        """RootNet's depths of the wrists; in val and test also its boxes, in place of ours."""
+        depth, valid = np.zeros((len(self), 2)), np.zeros((len(self), 2), bool)
+        self.columns["root_depth"], self.columns["root_depth_valid"] = depth, valid
         file = None if path is None else files.find_rootnet(path, self.split)
-        rows = {} if file is None else files.read_rootnet(file)
-        ids = self.columns["id"].tolist()
-        numbers = np.array([rows.get(id, np.zeros(8)) for id in ids])
-        found = np.array([id in rows for id in ids])
-        self.columns["root_depth"] = numbers[:, 4:6].astype(np.float32)
-        self.columns["root_depth_valid"] = (numbers[:, 6:] > 0.5).astype(np.float32)
-        if self.split != "train":  # already squared and enlarged by RootNet
-            self.columns["box"][found] = numbers[found, :4]
-        self.log(f"  RootNet: {'not used' if file is None else f'{found.sum():,} of {len(self):,} records'}")
+        if file is None:
+            self.log("  RootNet: not used")
+            return
+        rows = files.read_rootnet(file)
+        indices = [index for index, name in enumerate(self.columns["id"].tolist()) if name in rows]
+        for index in indices:
+            row = rows[self.columns["id"][index]]
+            depth[index], valid[index] = row.depth, row.valid
+        self.log(f"  RootNet: {len(indices):,} of {len(self):,} records")
+        if self.split != "train":
+            self._take_boxes({index: rows[self.columns["id"][index]].box for index in indices})
+
+    def _take_boxes(self, boxes: dict[int, NDArray[np.float64]]) -> None:
+        """Replace the boxes of some records by RootNet's, which are already squared and enlarged."""
+        ratios = []
+        for index, box in boxes.items():
+            if box[2:].min() > 0:  # RootNet has no box where it had nothing to enclose
+                ratios.append(box[2:].max() / self.columns["box"][index, 2])
+                self.columns["box"][index] = box
+        if ratios:
+            self.about_boxes = (
+                f"RootNet's for {len(ratios):,} of {len(self):,} samples, on average "
+                f"{np.mean(ratios):.2f} times as wide as ours; ours, around the true hands, for the others"
+            )
+            self.log(f"  boxes: {self.about_boxes}")
