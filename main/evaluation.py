@@ -41,7 +41,7 @@ def run(
 ) -> None:
     """Evaluate this process's share of the loader; the first process prints the table and writes `folder`.
 
-    metrics: still empty; save: where the predictions go; notes: what results must say of the data.
+    metrics: still empty; save: where the predictions go; notes: what results must say of the predictions.
     """
     kept, mano = Predictions(), metrics.mano
     consumers = {"metrics": metrics.update}

@@ -1,6 +1,7 @@
 """Test a snapshot: `python test.py --test_epoch 29`. Writes output/<exp>/result/epoch_29/."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +104,8 @@ def test(
             return model(batch["img"])
 
     loader = build.test_data(config, mano, say)
-    notes = loader.notes()
-    if read:
-        notes += coverage(read.ids, loader.ids(), predictions)
+    about = replace(about, data_notes=loader.notes())
+    notes = coverage(read.ids, loader.ids(), predictions) if read else []
     metrics = Metrics(mano, protocols, config.test.penetration)
     evaluation.run(predict, about, metrics, loader, device, folder, save, notes)
 
@@ -124,6 +124,7 @@ def describe(
     return About(
         title=title,
         data=build.describe_test_data(config),
+        data_notes=[],  # known once the data are read
         synthetic=build.is_synthetic(config),
         hand_model=mano.name,
         device=f"{world_size()} x {device.type}",
