@@ -43,7 +43,9 @@ def decode(content: NDArray[np.uint8], flags: int) -> NDArray[np.uint8] | None:
 def tight_box(points: NDArray, valid: NDArray) -> NDArray | None:
     """Smallest box (4,) around the pixels (..., 2) where valid (...); None if there are none."""
     chosen = points[valid.astype(bool)]
-    return np.concatenate([chosen.min(0), np.ptp(chosen, 0)]) if len(chosen) else None
+    if len(chosen) == 0:
+        return None
+    return np.concatenate([chosen.min(0), np.ptp(chosen, 0)])
 
 
 def square_box(box: ArrayLike, scale: float = 1.25) -> NDArray[np.float64]:
