@@ -98,7 +98,7 @@ def _row_numbers(table: dict[files.Key, Any]) -> dict[files.Key, int]:
 
 def rows_of(first: NDArray, second: NDArray, table: dict[tuple[str, str], int]) -> NDArray[np.int64]:
     """Two columns of bytes (N,) -> rows of a table (N,), -1 where it has none."""
-    keys = zip(first.astype(str), second.astype(str), strict=True)
+    keys = zip(first.astype(str).tolist(), second.astype(str).tolist(), strict=True)
     return np.array([table.get(key, -1) for key in keys], np.int64)
 
 
