@@ -60,7 +60,7 @@ Batch: derived from the fit (from the mesh, not the annotation) by `fitted`
 
 Prediction: what a network's forward gives, never a loss; a network may lack some
   key               shape          meaning
-  heatmap           (B,2,21,8,8,8) joint stage: logits over cells, axes z, y, x; EANet: heatmap_corner
+  heatmap           (B,2,21,8,8,8) joint stage: logits over cells, axes z, y, x (nets/heatmap.py)
   joints_img        (B,2,21,3)     joint stage: u, v in the crop; depth relative to the wrist
   rotmat            (B,2,16,3,3)   as in the batch; the MANO pose is its logarithm minus the mean pose
   shape             (B,2,10)       betas

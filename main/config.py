@@ -6,11 +6,19 @@ the field names here.
 
 import dataclasses
 import difflib
-import types
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from common.utils.errors import UserError
+from common.utils.values import Range, parse_value
+
+LARGEST = 2**31 - 1  # integer: what samplers, generators and ranges all take
+Count = Annotated[int, Range(1, LARGEST)]
+CountOrZero = Annotated[int, Range(0, LARGEST)]
+Positive = Annotated[float, Range(0, without_low=True)]
+Weight = Annotated[float, Range(0)]
+Share = Annotated[float, Range(0, 1)]
+Degrees = Annotated[float, Range(0, 180)]
 
 
 @dataclass(frozen=True)
@@ -30,23 +38,23 @@ class Data:  # what to train on; a test starts from the defaults but where said
     hands: Literal["IH", "SH", "all"] = "IH"  # interacting, single; a test starts from all
     hand_type_valid_only: bool = True  # drop records whose hand type is not reliable; a test keeps them
     use_fits: bool = True  # MANO fits; switch off where smplx_path is not the model they were made with
-    workers: int = 4  # loader processes; 0 loads in the training process
-    limit: int | None = None  # only the first records of a split
-    synthetic_cone: float = 60.0  # degrees, half angle of wrist orientations; a test starts from 20
+    workers: CountOrZero = 4  # loader processes; 0 loads in the training process
+    limit: Count | None = None  # only the first records of a split
+    synthetic_cone: Degrees = 60.0  # half angle of wrist orientations; a test starts from 20
     synthetic_view: Literal["any", "own", "front"] = "any"  # either, over the shoulder (a test's), from ahead
-    synthetic_roll: float = 30.0  # degrees, rotation in the picture plane either way; a test starts from 20
-    synthetic_train: int = 65536  # synthetic samples called an epoch, rounded up to whole batches
-    synthetic_test: int = 512  # size of the fixed synthetic test set
+    synthetic_roll: Degrees = 30.0  # rotation in the picture plane either way; a test starts from 20
+    synthetic_train: Count = 65536  # synthetic samples called an epoch, rounded up to whole batches
+    synthetic_test: Count = 512  # size of the fixed synthetic test set
 
 
 @dataclass(frozen=True)
 class Augment:  # EANet's recipe
-    scale: float = 0.25  # sigma of the crop's scale, cut at one sigma
-    rotation: float = 30.0  # degrees, sigma of the in-plane rotation
-    rotation_probability: float = 0.6
-    shift: float = 0.05  # the crop moves by at most this part of its side
-    color: float = 0.2  # each channel times 1 +- this
-    flip: float = 0.5  # probability of mirroring
+    scale: Annotated[float, Range(0, 0.9)] = 0.25  # sigma of the crop's scale, cut at one sigma
+    rotation: Degrees = 30.0  # sigma of the in-plane rotation
+    rotation_probability: Share = 0.6
+    shift: Share = 0.05  # the crop moves by at most this part of its side
+    color: Share = 0.2  # each channel times 1 +- this
+    flip: Share = 0.5  # probability of mirroring
 
 
 Backbone = Literal[
@@ -64,14 +72,15 @@ class Model:
     name: Literal["lgnet", "eanet"] = "lgnet"
     backbone: Backbone = "resnet50"
     backbone_weights: str = "none"  # "none", "imagenet", or a torchvision state dict or snapshot of ours
-    channels: int = 512  # c of the paper: C/4; Light: C/8
+    channels: Count = 512  # c of the paper: C/4; Light: C/8
     attention: Literal["paper", "prenorm"] = "paper"  # LGFA as Algorithm 1 writes it, or normalised
     local_graph: Literal["gin", "cheb", "none"] = "gin"  # graph part of LGBlock's local unit
+    depth_range: Positive = 0.4  # metres of depth about the wrist that heat maps cover; EANet's own is 0.3
     detach_joints: bool = False  # cut the gradient where joint features are sampled
-    sjt_blocks: int = 4  # of the self-joint transformer
+    sjt_blocks: Count = 4  # of the self-joint transformer
     refine_graph: Literal["gin", "cheb"] = "gin"
-    refine_channels: int = 64
-    refine_maps: int = 2  # early maps it samples, shallow first: stem, stage 1, 2, 3 of the backbone
+    refine_channels: Count = 64
+    refine_maps: CountOrZero = 2  # early maps it samples, shallow first: stem, stage 1, 2, 3 of the backbone
     without: Literal["nothing", Box] = "nothing"  # ablation: the box that is left out of LGNet
 
 
@@ -79,42 +88,42 @@ class Model:
 class Loss:
     """Weight of each term; all L1 unless said. Units in common/nets/losses.py."""
 
-    joints_img: float = 1.0  # 2.5-D joints, annotated, 8-grid units
-    mano_joints_img: float = 1.0  # 2.5-D joints of the fit, 8-grid units
-    heatmap: float = 0.5  # divergence of the heat-map volumes (ours; the paper names none)
-    joints_proj: float = 1.0  # projected joints, 8-grid units
-    rotmat: float = 1.0  # rotation matrices
-    shape: float = 1.0  # betas
-    joints_cam: float = 10.0  # per metre, annotated, rough and refined
-    mano_joints_cam: float = 10.0  # per metre, of the fit, rough and refined
-    verts: float = 10.0  # per metre, rough and refined
-    rel_trans: float = 10.0  # per metre
-    present: float = 0.1  # binary cross-entropy
-    normal: float = 0.1  # |cosine| of refined edges with true face normals
-    edge: float = 10.0  # per metre, refined
-    laplacian: float = 10.0  # per metre, refined
+    joints_img: Weight = 1.0  # 2.5-D joints, annotated, 8-grid units
+    mano_joints_img: Weight = 1.0  # 2.5-D joints of the fit, 8-grid units
+    heatmap: Weight = 0.5  # divergence of the heat-map volumes (ours; the paper names none)
+    joints_proj: Weight = 1.0  # projected joints, 8-grid units
+    rotmat: Weight = 1.0  # rotation matrices
+    shape: Weight = 1.0  # betas
+    joints_cam: Weight = 10.0  # per metre, annotated, rough and refined
+    mano_joints_cam: Weight = 10.0  # per metre, of the fit, rough and refined
+    verts: Weight = 10.0  # per metre, rough and refined
+    rel_trans: Weight = 10.0  # per metre
+    present: Weight = 0.1  # binary cross-entropy
+    normal: Weight = 0.1  # |cosine| of refined edges with true face normals
+    edge: Weight = 10.0  # per metre, refined
+    laplacian: Weight = 10.0  # per metre, refined
 
 
 @dataclass(frozen=True)
 class Train:
-    epochs: int = 30
-    batch_size: int = 32  # per GPU
-    lr: float = 1e-4
-    weight_decay: float = 0.02
-    warmup: float = 0.02  # part of the run over which the learning rate rises
-    grad_clip: float = 5.0
-    seed: int = 0
+    epochs: Count = 30
+    batch_size: Count = 32  # per GPU
+    lr: Positive = 1e-4
+    weight_decay: Weight = 0.02
+    warmup: Share = 0.02  # part of the run over which the learning rate rises
+    grad_clip: Positive = 5.0  # largest norm of the gradient
+    seed: CountOrZero = 0
     amp: Literal["auto", "on", "off"] = "auto"  # bf16 autocast; auto: on a GPU only
-    log_every: int = 50  # steps between TensorBoard scalars
-    picture_every: int = 1000  # steps between TensorBoard pictures
-    overfit: int = 0  # train on this many fixed synthetic samples instead of the stream
+    log_every: Count = 50  # steps between TensorBoard scalars
+    picture_every: Count = 1000  # steps between TensorBoard pictures
+    overfit: CountOrZero = 0  # train on this many fixed synthetic samples instead of the stream
 
 
 @dataclass(frozen=True)
 class Test:
-    batch_size: int = 64
+    batch_size: Count = 64
     split: Literal["train", "val", "test"] = "test"
-    penetration: float = 0.1  # share of the frames on which penetration is measured: it is slow
+    penetration: Share = 0.1  # share of the frames on which penetration is measured: it is slow
 
 
 @dataclass(frozen=True)
@@ -131,7 +140,12 @@ class Config:
         return dataclasses.asdict(self)
 
 
-MAY_BE_ZERO = ("data.workers", "train.seed", "train.overfit", "model.refine_maps")  # other counts start at 1
+OTHER_NAMES = {  # what a setting is called elsewhere, for the hint
+    "learning_rate": "train.lr",
+    "num_workers": "data.workers",
+    "num_epochs": "train.epochs",
+    "mano_path": "paths.smplx_path",
+}
 
 SMALL = {  # a network for two CPU cores, on pictures over the wearer's shoulder
     "model.backbone": "resnet18",
@@ -181,23 +195,26 @@ def preset(name: str) -> Config:
     return config
 
 
-def override(config: Config, settings: list[str], sections: tuple[str, ...] | None = None) -> Config:
-    """Apply `key=value` settings; a bare key works wherever its name is unique.
+def override(
+    config: Config, settings: list[str], sections: tuple[str, ...] | None = None, prefer: str | None = None
+) -> Config:
+    """Apply `key=value` settings; a later one wins.
 
-    `sections` limits what may change (test.py refuses model keys). Raises UserError.
+    sections limits what may change (test.py refuses model keys). A bare key means the section that has it;
+    where several have it, the one among `sections`, or else `prefer`: that of the script. Raises UserError.
     """
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
             raise UserError(f"--set {setting}: write it as key=value")
-        section, name = _find(key.strip())
+        section, name = _find(key.strip(), sections, prefer)
         if sections is not None and section not in sections:
             raise UserError(
                 f"--set {key}: a snapshot knows its own '{section}' settings; here only "
                 f"{', '.join(sections)} keys may change"
             )
-        kind = get_type_hints(type(getattr(config, section)))[name]
-        config = _assign(config, section, name, _parse(f"{section}.{name}", kind, text.strip()))
+        kind = get_type_hints(type(getattr(config, section)), include_extras=True)[name]
+        config = _assign(config, section, name, parse_value(f"{section}.{name}", kind, text.strip()))
     return config
 
 
@@ -218,35 +235,42 @@ def _keys() -> list[tuple[str, str]]:
     return [(section, name) for section, entries in Config().to_dict().items() for name in entries]
 
 
-def _find(key: str) -> tuple[str, str]:
-    names = {f"{section}.{name}": (section, name) for section, name in _keys()}
-    matches = [(section, name) for full, (section, name) in names.items() if key in (name, full)]
+def _find(key: str, sections: tuple[str, ...] | None, prefer: str | None) -> tuple[str, str]:
+    """Section and name that a key, bare or in full, means."""
+    matches = [(section, name) for section, name in _keys() if key in (name, f"{section}.{name}")]
+    if not matches:
+        raise UserError(f"unknown setting '{key}'{_hint(key, sections, prefer)}")
+    matches = _narrow(matches, sections, prefer)
+    if len(matches) > 1:
+        raise UserError(f"'{key}' is ambiguous: say {_or(matches)}")
+    return matches[0]
+
+
+def _narrow(
+    matches: list[tuple[str, str]], sections: tuple[str, ...] | None, prefer: str | None
+) -> list[tuple[str, str]]:
+    """Of several keys of one name, those that the script most likely means."""
     if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise UserError(f"'{key}' is ambiguous: say {' or '.join(f'{s}.{n}' for s, n in matches)}")
-    close = difflib.get_close_matches(key, [*names, *(name for _, name in names.values())])
-    hint = f"; did you mean {' or '.join(close)}?" if close else "; main/config.py lists them all"
-    raise UserError(f"unknown setting '{key}'{hint}")
+        return matches
+    allowed = [match for match in matches if sections is None or match[0] in sections]
+    preferred = [match for match in allowed if match[0] == prefer]
+    return preferred or allowed or matches
 
 
-def _parse(key: str, kind: Any, text: str) -> Any:
-    if get_origin(kind) is Literal:
-        if text not in get_args(kind):
-            raise UserError(f"{key} is one of {', '.join(get_args(kind))}, not '{text}'")
-        return text
-    if get_origin(kind) in (Union, types.UnionType):  # something or none
-        kind = next(k for k in get_args(kind) if k is not type(None))
-        return None if text.lower() in ("none", "") else _parse(key, kind, text)
-    if kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise UserError(f"{key} is true or false, not '{text}'")
-        return text.lower() == "true"
-    try:
-        value = kind(text)
-    except ValueError:
-        raise UserError(f"{key} takes {kind.__name__} values, not '{text}'") from None
-    lowest = 1 if kind is int and key not in MAY_BE_ZERO else 0
-    if kind in (int, float) and not lowest <= value < float("inf"):
-        raise UserError(f"{key} is {lowest} or more, not '{text}'")
-    return value
+def _hint(key: str, sections: tuple[str, ...] | None, prefer: str | None) -> str:
+    """What a key that does not exist may have meant."""
+    bare = key.rpartition(".")[2].lower()
+    names = {name for _, name in _keys()}
+    close = difflib.get_close_matches(bare, sorted(names | OTHER_NAMES.keys()))
+    if not close:
+        return "; main/config.py lists them all"
+    if close[0] in OTHER_NAMES:
+        return f"; did you mean {OTHER_NAMES[close[0]]}?"
+    matches = [(section, name) for section, name in _keys() if name == close[0]]
+    if len(matches) == 1:
+        return f"; did you mean {close[0]}?"
+    return f"; did you mean {_or(_narrow(matches, sections, prefer))}?"
+
+
+def _or(matches: list[tuple[str, str]]) -> str:
+    return " or ".join(f"{section}.{name}" for section, name in matches)

@@ -10,8 +10,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from common.base import evaluate
-from common.eval.measure import about_wrists
 from common.eval.metrics import Metrics
+from common.eval.placement import about_wrists
 from common.eval.predictions import Predictions, read_predictions
 from common.eval.protocols import LGNET, Protocol
 from common.eval.results import per_sample, results, typical

@@ -1,7 +1,7 @@
 """Picture in, two hands out: the public API, used by demo.py.
 
 predictor = load_predictor("main/weights/lgnet_small.pth")
-hands = predictor(rgb)  # (H,W,3) uint8 -> TwoHands
+hands = predictor("photo.jpg")  # or RGB (H,W,3), uint8 -> TwoHands
 """
 
 from collections.abc import Sequence
@@ -21,30 +21,36 @@ from common.utils.checkpoint import load_snapshot
 from common.utils.errors import UserError
 from common.utils.geometry import IMAGE_SIZE
 from common.utils.image import apply_affine, crop_affine, square_box, warp
+from common.utils.pixels import as_picture
 from main.model import model_from_snapshot
 
 SMALLEST = 16  # pixels a side; nothing smaller can show a hand
-PRESENT = 0.5  # probability from which on a hand counts as found
+PRESENT = 0.5  # probability from which on a hand counts as present
 
 
 @dataclass(frozen=True)
 class TwoHands:
-    """What was seen in one picture; arrays are float32, hands in (right, left) order at axis 0.
+    """What one picture shows; arrays are float32, hands in (right, left) order at axis 0.
 
     3-D values share one frame: camera axes (x right, y down, z forward), metres, the right wrist at
-    the origin, the left hand placed by rel_trans. A hand found alone has its own wrist at the
-    origin. Values of a hand that was not found are the network's guess and mean nothing.
+    the origin, the left hand placed by rel_trans. A hand that is present alone has its own wrist at the
+    origin. Values of a hand that is not present are the network's guess and mean nothing.
     Depth and the distance to the camera are not metric: one picture does not tell the size.
+
+    pose and shape make the rough mesh, of which the refine stage moves the vertices to the final one; a
+    network without that stage has one mesh, which they make, and None for the rough one.
     """
 
     present: NDArray  # (2,) probability that the hand is in the picture; 1 if the network does not judge it
-    joints_img: NDArray  # (2,21,2) u, v in pixels of the original picture
-    joints: NDArray  # (2,21,3) metres, common frame, regressed from the mesh
-    verts: NDArray  # (2,778,3) metres, common frame
+    verts: NDArray  # (2,778,3) metres, common frame: the final mesh
+    joints: NDArray  # (2,21,3) metres, common frame, regressed from it
+    verts_rough: NDArray | None  # (2,778,3) metres, common frame: the mesh of pose and shape
+    joints_rough: NDArray | None  # (2,21,3) metres, common frame, regressed from it
+    joints_2d_heatmap: NDArray  # (2,21,2) u, v in pixels of the original picture, by the joint stage
     pose: NDArray  # (2,16,3) MANO axis-angle without the mean pose, radians; [:, 0] is the wrist
     shape: NDArray  # (2,10) MANO betas
     cam: NDArray  # (2,3) s, tx, ty: u = s x + tx, v = s y + ty, wrist-relative metres -> crop pixels
-    rel_trans: NDArray | None  # (3,) left wrist minus right wrist, metres; None unless both are found
+    rel_trans: NDArray | None  # (3,) left wrist minus right wrist, metres; None unless both are present
     affine: NDArray  # (2,3) original pixels -> crop pixels
     box: NDArray  # (4,) x, y, w, h of the square crop in the original picture
     image_size: tuple[int, int]  # width, height of the original picture
@@ -53,9 +59,16 @@ class TwoHands:
     attention: dict[str, NDArray] | None = None  # local (2,8,8), global (8,8) over the crop's cells, if asked
 
     @property
-    def found(self) -> NDArray[np.bool_]:
-        """(2,) which hands count as seen."""
+    def is_present(self) -> NDArray[np.bool_]:
+        """(2,) which hands the picture shows."""
         return self.present >= PRESENT
+
+    @property
+    def joints_2d(self) -> NDArray:
+        """(2,21,2) u, v in pixels of the original picture: the final mesh's joints under `cam_in_picture`."""
+        scale, shift = self.cam_in_picture[:, None, :1], self.cam_in_picture[:, None, 1:]
+        about_wrists = self.joints - self.wrists[:, None]
+        return scale * about_wrists[..., :2] + shift
 
     @property
     def wrists(self) -> NDArray:
@@ -85,15 +98,21 @@ class Predictor:
 
     @torch.no_grad()
     def __call__(
-        self, picture: NDArray[np.uint8], bbox: Sequence[float] | None = None, attention: bool = False
+        self,
+        picture: str | Path | NDArray | Tensor,
+        bbox: Sequence[float] | None = None,
+        attention: bool = False,
     ) -> TwoHands:
-        """RGB (H,W,3) uint8 of any size -> TwoHands.
+        """A picture of any size -> TwoHands.
 
+        picture: a path; or RGB, not BGR as OpenCV reads it, uint8 or floats from 0 to 1, (H,W,3) or (3,H,W),
+        numpy or torch; grey (H,W) and RGBA will do.
         Without bbox the whole picture is the crop, padded to a square about its centre; bbox is
         x, y, w, h in pixels, squared about its own centre and never enlarged.
-        attention: look where the network looked, too (common/nets/attention.py).
-        Raises UserError on a picture too small, a box that is none, or damaged weights.
+        attention: look where the network looked, too (common/nets/attention_maps.py).
+        Raises UserError on what is no picture, one too small, a box that is none, or damaged weights.
         """
+        picture = as_picture(picture)
         box = crop_box(picture, bbox)
         affine = crop_affine(box, IMAGE_SIZE)
         crop = torch.from_numpy(warp(picture, affine, IMAGE_SIZE)).to(self.device)
@@ -104,31 +123,37 @@ class Predictor:
         return self._collect(pred, picture, box, affine)
 
     def _collect(self, pred: dict[str, Tensor], picture: NDArray, box: NDArray, affine: NDArray) -> TwoHands:
-        def first(value: Tensor) -> NDArray:
-            return value[0].float().cpu().numpy()
-
-        maps = pred.get("attention")
-        present = first(pred["present"].sigmoid()) if "present" in pred else np.ones(2, np.float32)
-        rel_trans = first(pred["rel_trans"]) if (present >= PRESENT).all() else None
-        place = np.zeros((2, 1, 3), np.float32)
-        place[LEFT] = 0 if rel_trans is None else rel_trans
-        pixels = first(pred["joints_img"])[..., :2]
+        present = _first(pred["present"].sigmoid()) if "present" in pred else np.ones(2, np.float32)
+        rel_trans = _first(pred["rel_trans"]) if (present >= PRESENT).all() else None
+        wrists = np.zeros((2, 1, 3), np.float32)
+        wrists[LEFT] = 0 if rel_trans is None else rel_trans
+        has_rough = "verts_rough" in pred
+        attention = None
+        if "attention" in pred:
+            attention = {unit: _first(maps) for unit, maps in pred["attention"].items()}
         return TwoHands(
             present=present,
-            joints_img=_to_original(affine, pixels),
-            joints=first(pred["joints"]) + place,
-            verts=first(pred["verts"]) + place,
-            pose=first(self.mano.pose(pred["rotmat"])),
-            shape=first(pred["shape"]),
-            cam=first(pred["cam"]),
+            verts=_first(pred["verts"]) + wrists,
+            joints=_first(pred["joints"]) + wrists,
+            verts_rough=_first(pred["verts_rough"]) + wrists if has_rough else None,
+            joints_rough=_first(pred["joints_rough"]) + wrists if has_rough else None,
+            joints_2d_heatmap=_to_original(affine, _first(pred["joints_img"])[..., :2]),
+            pose=_first(self.mano.pose(pred["rotmat"])),
+            shape=_first(pred["shape"]),
+            cam=_first(pred["cam"]),
             rel_trans=rel_trans,
             affine=affine,
             box=box,
             image_size=(picture.shape[1], picture.shape[0]),
             hand_model=self.mano.name,
             weights=self.weights,
-            attention=None if maps is None else {unit: first(value) for unit, value in maps.items()},
+            attention=attention,
         )
+
+
+def _first(value: Tensor) -> NDArray[np.float32]:
+    """The only sample of a batch."""
+    return value[0].float().cpu().numpy()
 
 
 def crop_box(picture: NDArray, bbox: Sequence[float] | None) -> NDArray[np.float64]:
@@ -140,11 +165,13 @@ def crop_box(picture: NDArray, bbox: Sequence[float] | None) -> NDArray[np.float
         )
     if bbox is None:
         return square_box((0, 0, width, height), 1.0)
+    if len(bbox) != 4:
+        raise UserError(f"bbox has {len(bbox)} numbers: give x, y, w, h")
     x, y, w, h = bbox
     inside = x < width and y < height and x + w > 0 and y + h > 0
     if not (np.isfinite([x, y, w, h]).all() and w >= 1 and h >= 1 and inside):
         raise UserError(
-            f"--bbox {x:g} {y:g} {w:g} {h:g} is no box in a picture of {width}x{height} pixels: "
+            f"bbox {x:g} {y:g} {w:g} {h:g} is no box in a picture of {width}x{height} pixels: "
             "give x y of its upper left corner, then width and height"
         )
     return square_box((x, y, w, h), 1.0)

@@ -61,7 +61,7 @@ def test(
     data = build.describe_test_data(config)
     mano = load_mano(config.paths.smplx_path).to(device)
     epoch = snapshot.get("last_epoch")
-    say(f"data: {data}; hand model: {mano.name}")
+    say(f"data: {data}; hand model: {mano.name}{cli.describe_local_paths(config)}")
     say(f"snapshot: {checkpoint}, epoch {epoch}, on {world_size()} x {device.type}")
     model = model_from_snapshot(snapshot, mano).to(device)
     evaluation.run(

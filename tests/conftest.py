@@ -1,5 +1,6 @@
 """What several tests share; CPU only, no licensed file."""
 
+import os
 import shutil
 
 import pytest
@@ -7,10 +8,12 @@ import torch
 
 from common.hand.mano import ManoLayer, load_mano
 from main import train
+from main.cli import LOCAL_PATHS_VARIABLE
 from tests.scripts import TINY, Run, output_in, run, settings
 from tool.make_synthetic import make_synthetic
 
 torch.set_num_threads(1)
+os.environ[LOCAL_PATHS_VARIABLE] = os.devnull  # the paths of a developer's machine stay out of the tests
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,12 @@ wrist first:
   fit (2,), verts (2,778,3) about the own wrist, root (2,3) that wrist in the camera, rotmat (2,16,3,3)
   joints (2,21,3) about the own annotated wrist, annotated and seen (2,21), joint_root (2,3) and
   joint_root_valid (2,), joints_px (2,21,2), joints_px_valid (2,21), root_depth and root_depth_valid (2,), K
+  image_size (2,) and affine (2,3) of the original picture: crop pixel = affine @ (u, v, 1), not rotated
   pred_verts (2,778,3) about any root, pred_rel_trans (3,), pred_joints_px (2,21,2), pred_verts_px (2,778,2),
   pred_missing (2,)
-A protocol maps (samples, MANO's regressor (2,16,778)) to {key: (value, n)}: mm (AUC and box_IoU: share),
-value None where n is 0; "pose_bins" is a list of six (degrees, mm, n).
+"seen" is data.json's joint_valid, gated by the wrist. A protocol maps (samples, MANO's regressor
+(2,16,778)) to {key: (value, n)}: mm (AUC and box_IoU: share), value None where n is 0; "pose_bins" is a
+list of six (degrees, mm, n).
 """
 
 import numpy as np
@@ -37,23 +39,37 @@ def intaghand(samples, regressor):
 
 def interhand(samples, regressor):
     found = _by_kind("MPJPE", samples, lambda s: _annotated_errors(s, regressor), pooled=True)
-    return found | _placement(samples, regressor)
+    return found | _placement(samples, regressor, _seen_wrists, _fitted_wrists)
 
 
 def interwild(samples, regressor):
-    def each_hand(s):
-        hands = {(s["id"], h): _hand(s, h, regressor, TIPS_445, 0, scaled=False) for h in _fitted(s)}
-        return {key: _distance(*hand[2:]) for key, hand in hands.items()}
+    """The reader looks for the box of each hand's seen joints. Where there is none, because no or one joint
+    is seen, it takes the hand's labels away; a picture without any box is not read."""
 
-    frames = [s for s in samples if s["human_annotated"]]
-    found = _by_kind("MPJPE", frames, lambda s: _annotated_errors(s, regressor), pooled=False)
+    def boxed(s):
+        return [h for h in (0, 1) if s["seen"][h].sum() > 1]
+
+    def joint_errors(s):
+        return {key: mm for key, mm in _annotated_errors(s, regressor).items() if key[0] in boxed(s)}
+
+    def each_hand(s):
+        hands = [h for h in _fitted(s) if h in boxed(s)]
+        errors = {(s["id"], h): _hand(s, h, regressor, TIPS_445, 0, scaled=False) for h in hands}
+        return {key: _distance(*hand[2:]) for key, hand in errors.items()}
+
+    frames = [s for s in samples if s["human_annotated"] and boxed(s)]
+    found = _by_kind("MPJPE", frames, joint_errors, pooled=False)
     found |= _by_kind("MPVPE", frames, each_hand, pooled=True)
-    boxes = [[_box_overlap(s, h) for h in (0, 1) if s["fit"][h] and not s["pred_missing"][h]] for s in frames]
-    found["box_IoU"] = (_mean([iou for frame in boxes for iou in frame]), sum(map(bool, boxes)))
-    return found | _placement(frames, regressor)
+    overlaps = [[_box_overlap(s, h) for h in boxed(s) if not s["pred_missing"][h]] for s in frames]
+    found["box_IoU"] = (_mean([iou for frame in overlaps for iou in frame]), sum(map(bool, overlaps)))
+    pairs = [s for s in frames if len(boxed(s)) == 2]
+    return found | _placement(pairs, regressor, _seen_wrists, _seen_wrists)
 
 
 def eanet(samples, regressor):
+    """Pictures without a seen joint are not read. MRRPE, which it does not have, is InterHand2.6M's."""
+    samples = [s for s in samples if s["seen"].any()]
+
     def errors(s):
         return _eanet_errors(s, regressor, mask=s["seen"] & s["fit"][:, None])
 
@@ -63,7 +79,8 @@ def eanet(samples, regressor):
         return {s["id"]: np.mean([_distance(*hand[2:]) for hand in hands])} if complete else {}
 
     found = _by_kind("MPJPE", samples, errors, pooled=False)
-    return found | _by_kind("MPVPE", samples, each_picture, pooled=True) | _placement(samples, regressor)
+    found |= _by_kind("MPVPE", samples, each_picture, pooled=True)
+    return found | _placement(samples, regressor, _seen_wrists, _fitted_wrists)
 
 
 def eanet_upstream(samples, regressor):
@@ -105,7 +122,7 @@ def _from_meshes(samples, regressor, root, curves=False):
         found["AUC"] = (_auc(joint_errors), counted)
         bins = [[sorted(poses)[i] for i in part] for part in np.array_split(np.arange(len(poses)), 6)]
         found["pose_bins"] = [(_mean([p[0] for p in b]), _mean([p[2] for p in b]), len(b)) for b in bins]
-    return found | _placement(frames, regressor)
+    return found | _placement(frames, regressor, _fitted_wrists, _fitted_wrists)
 
 
 def _by_kind(key, frames, errors, pooled):
@@ -130,26 +147,45 @@ def _fitted(s):
     return [h for h in HAND_OF[s["hand_type"]] if s["fit"][h] and not s["pred_missing"][h]]
 
 
-def _placement(frames, regressor):
-    """Left hand against right hand, no scale: wrists (own, RootNet's depth) and all vertices."""
-    lists = {"MRRPE": [], "MRRPE_rootnet": [], "RRVE": []}
+def _seen_wrists(s):
+    """The annotated wrists (2,3), where both are seen in the picture."""
+    return s["joint_root"] if s["seen"][:, 0].all() else None
+
+
+def _fitted_wrists(s):
+    """The wrists (2,3) of the fits' meshes, where there are two."""
+    return s["root"] if s["fit"].all() else None
+
+
+def _placement(frames, regressor, wrists, places):
+    """Left hand against right hand, no scale. MRRPE: the left wrist about the right one, against true
+    `wrists`. RRVE: all vertices about the right wrist, the true left hand at its place of true `places`.
+    By the network's own translation, and from its wrist pixels: the right one at RootNet's depth, the left
+    one at that depth plus the network's relative depth (_rootnet) or at RootNet's own (_rootnet_both)."""
+    guesses = ("", "_rootnet", "_rootnet_both")
+    lists = {metric + guess: [] for metric in ("MRRPE", "RRVE") for guess in guesses}
     for s in frames:
         if s["hand_type"] != "interacting" or s["pred_missing"].any():
             continue
-        if s["joint_root_valid"].all():
-            truth = s["joint_root"][1] - s["joint_root"][0]
-            lists["MRRPE"].append(1000 * _length(s["pred_rel_trans"] - truth))
-            if s["root_depth_valid"].all():
-                rays = [np.linalg.solve(s["K"], [*s["pred_joints_px"][h, 0], 1.0]) for h in (0, 1)]
-                right, left = (s["root_depth"][h] * rays[h] for h in (0, 1))
-                lists["MRRPE_rootnet"].append(1000 * _length(left - right - truth))
-        if s["fit"].all():
-            pred = [s["pred_verts"][h] - regressor[h][0] @ s["pred_verts"][h] for h in (0, 1)]
-            pred[1] = pred[1] + s["pred_rel_trans"]
-            true = [s["verts"][h] + s["root"][h] for h in (0, 1)]
-            true = [verts - regressor[0][0] @ true[0] for verts in true]
-            lists["RRVE"].append(1000 * _distance(np.concatenate(pred), np.concatenate(true)))
+        rays = [np.linalg.solve(s["K"], [*s["pred_joints_px"][h, 0], 1.0]) for h in (0, 1)]
+        right, left = s["root_depth"]
+        between = {"": s["pred_rel_trans"]}
+        if s["root_depth_valid"][0]:
+            between["_rootnet"] = (right + s["pred_rel_trans"][2]) * rays[1] - right * rays[0]
+        if s["root_depth_valid"].all():
+            between["_rootnet_both"] = left * rays[1] - right * rays[0]
+        for guess, vector in between.items():
+            if (wrist := wrists(s)) is not None:
+                lists[f"MRRPE{guess}"].append(1000 * _length(vector - (wrist[1] - wrist[0])))
+            if s["fit"].all() and (place := places(s)) is not None:
+                pred, true = (_about_own_wrists(s[key], regressor) for key in ("pred_verts", "verts"))
+                pred[1], true[1] = pred[1] + vector, true[1] + place[1] - place[0]
+                lists[f"RRVE{guess}"].append(1000 * _distance(np.concatenate(pred), np.concatenate(true)))
     return {key: (_mean(values), len(values)) for key, values in lists.items()}
+
+
+def _about_own_wrists(verts, regressor):
+    return [verts[h] - regressor[h][0] @ verts[h] for h in (0, 1)]
 
 
 def _annotated_errors(s, regressor):
@@ -217,10 +253,18 @@ def _auc(joint_errors):
 
 
 def _box_overlap(s, h):
-    """Intersection over union of 1.2 x the tight boxes of predicted and projected true vertices."""
-    (al, ar), (bl, br) = _box(s["pred_verts_px"][h]), _box(_project(s["verts"][h] + s["root"][h], s["K"]))
-    common = np.prod(np.maximum(np.minimum(ar, br) - np.maximum(al, bl), 0))
-    return common / (np.prod(ar - al) + np.prod(br - bl) - common)
+    """Intersection over union of two boxes in the original picture: 1.2 x the tight box of the predicted
+    vertices, and 1.2 x that of the seen annotated joints, cut to the picture."""
+    low, high = _box(_uncropped(s, s["pred_verts_px"][h]))
+    truth = _box(_uncropped(s, s["joints_px"][h][s["seen"][h]]))
+    true_low, true_high = np.clip(truth, 0, s["image_size"] - 1)
+    common = np.prod(np.maximum(np.minimum(high, true_high) - np.maximum(low, true_low), 0))
+    return common / (np.prod(high - low) + np.prod(true_high - true_low) - common)
+
+
+def _uncropped(s, pixels):
+    """Crop pixels -> pixels of the original picture; the affine map only zooms and shifts."""
+    return (pixels - s["affine"][:, 2]) / np.diag(s["affine"])
 
 
 def _box(pixels):
@@ -244,77 +288,14 @@ def _mean(values):
     return float(np.mean(values)) if len(values) else None
 
 
-def hand_made():
-    """[(protocol, samples, regressor, {key: (value, n)})] with answers from pencil and paper."""
-    regressor = np.tile(np.eye(778)[:16], (2, 1, 1))  # MANO row k is vertex k: 4 is the middle MCP
-    # Right: twice too large and shifted, 60 px beside the truth. Left: thumb1 (vertex 13) off by 25 mm.
-    # Left wrist 50 mm off; by RootNet at 1.1 x (0.2, 0, 1) instead of (0.2, 0, 1). Fingers turned 30 deg
-    # the same way about z: 60 deg from mirrored.
-    both = _still("interacting")
-    both["pred_verts"][0] = 2 * both["verts"][0] + 0.3
-    both["pred_verts"][1, 13, 2] = 0.025
-    both["pred_rel_trans"] += [0, 0.03, 0.04]
-    both["pred_verts_px"][0, :, 0] += 60  # boxes 120 px wide: 60 x 120 common, 180 x 120 together
-    both["root_depth"][1] = 1.1
-    both["rotmat"][:] = Rotation.from_euler("z", 30, degrees=True).as_matrix()
-    # 2 vertices of the right hand 100 mm off; 777 of the left 50 mm, one by (0, 30, 65) mm
-    placed = {
-        "MRRPE": (50, 1),
-        "MRRPE_rootnet": (np.hypot(20, 100), 1),
-        "RRVE": ((2 * 100 + 777 * 50 + np.hypot(30, 65)) / 1556, 1),
-    }
-    meshes = {"MPJPE_right": (0, 1), "MPJPE_left": (25 / 21, 1), "MPJPE": (12.5 / 21, 1)}
-    meshes |= {"MPVPE": (12.5 / 778, 1), "PA_MPJPE_right": (0, 1), "PA_MPVPE_right": (0, 1), **placed}
-    bins = [(60, 12.5 / 21, 1)] + 5 * [(None, None, 0)]
-    plain = {"MPJPE": (125 / 42, 1), "MPJPE_IH": (125 / 42, 1), "MPJPE_SH": (None, 0), **placed}
-    # EANet's mistakes: only wrist and thumb1 are seen (InterHand's 20 and 3), off by 0 and 6 mm; masked
-    # are thumb3 (vertex 15) and the pinky's tip (673), off by 30 and 10 mm, and 2 zeros of the left hand.
-    single, half = _still("right"), _still("interacting")
-    for s in (single, half):
-        s["seen"][:, 2:] = False
-        s["pred_verts"][0, [13, 15, 673], 2] = 0.006, 0.03, 0.01
-    single["seen"][1], single["fit"][1], half["fit"][1], half["verts"][1] = False, False, False, 0
-    three = {"MPJPE_SH": (3, 1), "MPJPE_IH": (3, 1), "MPJPE_all": (3, 2), "MPVPE_IH": (None, 0)}
-    upstream = {"MPJPE_SH": (20, 1), "MPJPE_IH": (10, 1), "MPJPE_all": (80 / 6, 2)}
-    return [
-        (lgnet, [both], regressor, meshes | {"AUC": (41.5 / 42, 1), "pose_bins": bins}),
-        (intaghand, [both], regressor, meshes),
-        (interhand, [both], regressor, plain),
-        (interwild, [both], regressor, plain | {"MPVPE": (112.5 / 778, 1), "box_IoU": (2 / 3, 1)}),
-        (eanet, [both], regressor, {"MPJPE": (25 / 42, 1), "MPVPE": (12.5 / 778, 1), **placed}),
-        (eanet, [single, half], regressor, three | {"MPVPE": (46 / 778, 1)}),
-        (eanet_upstream, [single, half], regressor, upstream),
-        # per joint, pooled: right wrist 0 and thumb1 6 in both pictures, left 0 and 0 in one
-        (interhand, [single, half], regressor, {"MPJPE_SH": (3, 1), "MPJPE_all": (1.5, 2)}),
-    ]
-
-
-def _still(hand_type):
-    """All vertices at the wrist but two, 100 mm along x and y; predicted perfectly, all valid."""
-    verts = np.zeros((2, 778, 3))
-    verts[:, 4, 0] = verts[:, 700, 1] = 0.1
-    joints, root = np.zeros((2, 21, 3)), np.array([[0, 0, 1.0], [0.2, 0, 1.0]])
-    joints[:, 9, 0] = 0.1
-    K, yes, seen = np.diag([1000.0, 1000, 1]), np.ones(2, bool), np.ones((2, 21), bool)
-    px, verts_px = (_project(points + root[:, None], K) for points in (joints, verts))
-    sample = {"id": hand_type, "hand_type": hand_type, "hand_type_valid": True, "human_annotated": True}
-    sample |= {"brightness": 80.0, "fit": yes.copy(), "verts": verts, "root": root, "joints": joints}
-    sample |= {"rotmat": np.tile(np.eye(3), (2, 16, 1, 1)), "annotated": seen.copy(), "seen": seen}
-    sample |= {"joint_root": root, "joint_root_valid": yes, "joints_px": px, "joints_px_valid": seen.copy()}
-    sample |= {"root_depth": root[:, 2].copy(), "root_depth_valid": yes, "K": K, "pred_missing": ~yes}
-    sample |= {"pred_verts": verts.copy(), "pred_rel_trans": root[1] - root[0], "pred_joints_px": px}
-    return sample | {"pred_verts_px": verts_px}
-
-
 def stand_in_regressor():
     """MANO's own rows (2,16,778) of the stand-in hands."""
     return np.stack([np.asarray(hand["J_regressor"], np.float64) for hand in read_hands(None)[0]])
 
 
-def random_samples(seed, count, hands, stray=0.0):
+def random_samples(seed, count, hands):
     """`count` samples over the hand layer `hands` with every irregularity; all values exact in float32.
-    A hand not predicted is NaN, a pose in five comes twice. `stray`: the chance that a hand not named by
-    the hand type is fitted and seen all the same."""
+    A hand not predicted is NaN, a pose in five comes twice."""
     rng = np.random.default_rng(seed)
     pose, shape = 0.3 * rng.standard_normal((count, 2, 16, 3)), 0.5 * rng.standard_normal((count, 2, 10))
     pose[1::5] = pose[0::5][: len(pose[1::5])]
@@ -322,19 +303,20 @@ def random_samples(seed, count, hands, stray=0.0):
     rotmat, verts = hands.rotations(pose).numpy(), hands(pose, shape)[0].numpy().astype(np.float64)
     regressor, names = stand_in_regressor(), rng.permutation(count)
     return [
-        _exact({"id": f"seed{seed}_{names[i]}"} | _sample(rng, verts[i], rotmat[i], regressor, stray))
+        _exact({"id": f"seed{seed}_{names[i]}"} | _sample(rng, verts[i], rotmat[i], regressor))
         for i in range(count)
     ]
 
 
-def _sample(rng, verts, rotmat, regressor, stray):
+def _sample(rng, verts, rotmat, regressor):
     hand_type = str(rng.choice(["interacting", "right", "left"], p=[0.7, 0.15, 0.15]))
-    there = np.isin([0, 1], HAND_OF[hand_type]) | (rng.random() < stray)
+    there = np.isin([0, 1], HAND_OF[hand_type])
     fit, wrist = there & (rng.random(2) < 0.92), there & (rng.random(2) < 0.92)
     annotated = wrist[:, None] & (rng.random((2, 21)) < 0.9)
     annotated[:, 0] = wrist
     seen = annotated & (rng.random((2, 21)) < 0.9)
     seen &= seen[:, :1]
+    seen[:, 1:] &= rng.random((2, 1)) < 0.9  # at times the wrist alone
     wrists = np.stack([regressor[h][0] @ verts[h] for h in (0, 1)])[:, None]
     verts = verts - wrists
     root = np.array([[-0.05, 0, 0.6], [0.05, 0, 0.6]]) + 0.03 * rng.standard_normal((2, 3))
@@ -357,6 +339,9 @@ def _sample(rng, verts, rotmat, regressor, stray):
     sample["joint_root"] = joints[:, 0] * wrist[:, None]
     sample["joints_px"] = joints_px * annotated[..., None]
     sample["joints_px_valid"] = annotated & ((joints_px >= 0) & (joints_px <= 255)).all(-1)
+    zoom = rng.uniform(0.7, 1.4)
+    sample["affine"] = np.array([[zoom, 0, rng.uniform(-40, 0)], [0, zoom, rng.uniform(-40, 0)]])
+    sample["image_size"] = np.array([rng.integers(180, 300), rng.integers(180, 300)])
     sample["root_depth_valid"] = there & (rng.random(2) < 0.85)
     sample["root_depth"] = (root[:, 2] + 0.01 * rng.standard_normal(2)) * sample["root_depth_valid"]
     sample["pred_verts"] = pred + lost

@@ -84,11 +84,12 @@ def test_arguments(refused, script, words, arguments):
         ("unknown preset 'big'; there are lgnet", ["--preset", "big"]),
         ("train.epochs takes int values, not 'two'", settings(epochs="two")),
         ("train.lr takes float values, not 'fast'", settings(train__lr="fast")),
-        ("train.lr is 0 or more, not 'nan'", settings(train__lr="nan")),
-        ("train.batch_size is 1 or more, not '0'", settings(train__batch_size=0)),
-        ("data.workers is 0 or more, not '-1'", settings(workers=-1)),
+        ("train.lr is more than 0, not 'nan'", settings(train__lr="nan")),
+        ("train.batch_size is between 1 and 2147483647, not '0'", settings(train__batch_size=0)),
+        ("data.workers is between 0 and 2147483647, not '-1'", settings(workers=-1)),
         ("data.subset is one of H, M, H+M, not 'h'", settings(subset="h")),
-        ("'batch_size' is ambiguous", settings(batch_size=2)),
+        ("train.batch_size is between 1 and", settings(batch_size=0)),  # not "ambiguous" with the test's
+        ("unknown setting 'batchsize'; did you mean train.batch_size?", settings(batchsize=2)),
         ("model.channels=3: choose a multiple of 16", settings(channels=3, backbone="resnet18")),
         ("model.refine_maps=5: a backbone has 4 early maps", settings(refine_maps=5, backbone="resnet18")),
         ("no such file: /none.pth", settings(backbone_weights="/none.pth", backbone="resnet18")),
@@ -106,6 +107,10 @@ def test_training_settings(refused, words, arguments):
 def test_an_output_folder_that_cannot_be(refused, tmp_path):
     (tmp_path / "file").touch()
     refused(f"{tmp_path / 'file'}", train, *TINY, *output_in(tmp_path / "file"))
+
+
+def test_a_bare_key_is_the_tests_own(refused):
+    refused("test.batch_size is between 1 and", test, "--test_epoch", 0, *settings(batch_size=0))
 
 
 def test_model_keys_belong_to_the_snapshot(refused):
@@ -151,6 +156,12 @@ def test_a_snapshot_of_other_settings(refused, trained, tmp_path):
     command = [*TINY, *trained.data, *output_in(trained.folder.parent), "--exp", "synthetic", "--continue"]
     refused("model.channels=16, now it is 32", train, *command, *settings(channels=32))
     refused("train.seed=0, now it is 1", train, *command, *settings(train__seed=1))
+    # the schedule is laid over all epochs: more of them would make the learning rate jump
+    refused("train.epochs=2, now it is 3", train, *command, *settings(epochs=3))
+    bare = ["--gpu", "cpu", *output_in(trained.folder.parent), "--exp", "synthetic", "--continue"]
+    refused("train.epochs=2, now it is 3", train, *bare, *settings(epochs=3))
+    refused("data.synthetic_train=4, now it is 65536", train, *bare, "--preset", "lgnet")
+    refused("paths.smplx_path=None, now it is /d/mano", train, *bare, *settings(smplx_path="/d/mano"))
     snapshot = load_snapshot(snapshot_path(trained.folder / "model_dump", 1))
     snapshot["config"]["model"]["refine_channels"] = 16
     save_snapshot(snapshot, tmp_path / "mixed.pth")

@@ -44,7 +44,7 @@ def test_a_snapshot_becomes_one_that_the_demo_takes(tmp_path, hands, state, pref
     verts = expected["verts"][0].clone()
     verts[1] += expected["rel_trans"][0]
     torch.testing.assert_close(torch.from_numpy(result.verts), verts, atol=1e-5, rtol=1e-4)
-    assert result.found.all()  # EANet judges no presence: both hands count
+    assert result.is_present.all()  # EANet judges no presence: both hands count
     assert "MANO" in result.weights and ("epoch 6" in result.weights) != bare
 
 
@@ -85,8 +85,6 @@ def test_a_truncated_file_is_one_sentence(tmp_path, state, capsys):
 
 def test_names_are_one_to_one(state):
     with torch.device("meta"):
-        model = convert_eanet.build_model(
-            mano=convert_eanet.load_mano(), **vars(config.preset("eanet").model)
-        )
+        model = convert_eanet.build_model(config.preset("eanet").model, convert_eanet.load_mano())
     names = [theirs for name in model.state_dict() for theirs in convert_eanet.upstream_names(name)]
     assert sorted(names) == sorted(state)

@@ -17,7 +17,7 @@ FLOORS = [
     ["main.model"],
     ["main.predictor"],
     ["main.export"],
-    ["main.cli", "main.build"],
+    ["main.cli", "main.build", "main.resume"],
     ["main.evaluation"],
     ["main.train", "main.test", "main.demo"],
 ]

@@ -9,7 +9,7 @@ import torch
 
 from common.eval.measure import pose_difference
 from common.eval.metrics import Metrics
-from common.eval.protocols import LGNET, PROTOCOLS
+from common.eval.protocols import INTERHAND, INTERWILD, LGNET, PROTOCOLS
 from common.eval.reduce import PCK_THRESHOLDS, auc, auc_scores, curves, hand_scores
 from common.eval.results import per_sample, results, typical
 from common.hand.mirror import MIRROR_AXIS_ANGLE
@@ -69,16 +69,27 @@ def test_a_shifted_hand_is_aligned_at_the_wrist(hands):
     assert measured(hands, (pred, batch))["MPVPE_unscaled"].value < 1e-4
 
 
+def test_presence_is_asked_of_hands_that_are_not_seen(hands):
+    batch = make_batch(hands)
+    batch["joints_seen"][:, 1] = 0
+    pred = perfect(hands, batch)
+    pred["present"][:, 1] = -5.0  # labelled as present all the same
+    scores = collected(hands, (pred, batch), protocols=(INTERWILD,)).summary()["interwild"]
+    assert scores["presence_accuracy"].value == 50 and scores["presence_accuracy"].n == 3
+    assert scores["MPVPE_right"].n == 3 and scores["MPVPE_left"].n == 0 and scores["joint_px_left"].n == 0
+
+
 def test_translation_between_the_hands(hands):
     batch = make_batch(hands)
     batch["rel_trans_valid"][2] = 0
     pred = perfect(hands, batch)
     pred["rel_trans"] = pred["rel_trans"] + torch.tensor([0.003, 0.004, 0.012])
-    scores = measured(hands, (pred, batch))
-    assert scores["MRRPE"].value == pytest.approx(13, abs=1e-4)
-    assert scores["MRRPE_plane"].value == pytest.approx(5, abs=1e-4)
-    assert scores["MRRPE_depth"].value == pytest.approx(12, abs=1e-4)
-    assert scores["MRRPE"].n == 2
+    summary = collected(hands, (pred, batch), protocols=(LGNET, INTERHAND)).summary()
+    for scores, n in ((summary["lgnet"], 3), (summary["interhand"], 2)):  # wrists of the fits; annotated
+        assert scores["MRRPE"].value == pytest.approx(13, abs=1e-4)
+        assert scores["MRRPE_plane"].value == pytest.approx(5, abs=1e-4)
+        assert scores["MRRPE_depth"].value == pytest.approx(12, abs=1e-4)
+        assert scores["MRRPE"].n == n
 
 
 def test_rotations_in_degrees(hands):
@@ -276,7 +287,7 @@ def test_results_are_plain_and_complete(hands):
     header, *lines = per_sample(metrics).splitlines()
     row = dict(zip(header.split(","), lines[0].split(","), strict=True))
     assert row["id"] == "frame0_0" and len(lines) == 3
-    mean = np.mean([float(line.split(",")[header.split(",").index("MRRPE")]) for line in lines])
+    mean = np.mean([float(line.split(",")[header.split(",").index("lgnet MRRPE")]) for line in lines])
     assert mean == pytest.approx(found["protocols"]["lgnet"]["MRRPE"], abs=1e-3)
 
 

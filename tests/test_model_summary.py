@@ -70,7 +70,7 @@ def mano():
 @pytest.mark.parametrize("name", ["lgnet", "eanet"])
 def test_boxes_add_up(mano, name):
     settings = ["backbone=resnet18", "channels=32", "sjt_blocks=1"]
-    model = build_model(mano=mano, **vars(override(preset(name), settings).model))
+    model = build_model(override(preset(name), settings).model, mano)
     images = torch.rand(1, 3, 256, 256)
     stages = [box for box in boxes(model) if box and "." not in box]
     assert {box.split(".")[0] for box in boxes(model)} == {*stages, ""}

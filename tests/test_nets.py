@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from common.hand.mano import load_mano
 from common.nets.backbone import build_backbone
 from common.nets.graph import ChebConv, GINConv, GraphStack, grid_graph, mesh_graph
-from common.nets.heatmap import grid_to_joints, normalise_joints, sample_at, soft_argmax
+from common.nets.heatmap import CORNER, HeatmapGrid, sample_at, soft_argmax
 from common.nets.layers import PlainAttention
 from common.nets.lgblock import LGFA, LGBlock
 from common.nets.losses import Criterion
@@ -34,7 +34,7 @@ def small(mano):
 def tiny(mano, *more):
     torch.manual_seed(0)
     settings = ["channels=32", "sjt_blocks=1", "refine_channels=16", *more]
-    return build_model(mano=mano, **vars(override(preset("lgnet_small"), settings).model))
+    return build_model(override(preset("lgnet_small"), settings).model, mano)
 
 
 def grid_adjacency(side):
@@ -149,10 +149,26 @@ def test_soft_argmax_of_a_peak():
 
 
 def test_grid_units_and_normalisation():
-    joints = grid_to_joints(torch.tensor([[0.0, 7.0, 3.5]]), 8)
+    grid = HeatmapGrid(side=8, depth_range=0.4)
+    joints = grid.to_joints(torch.tensor([[0.0, 7.0, 3.5]]))
     torch.testing.assert_close(joints, torch.tensor([[15.5, 239.5, 0.0]]))
-    corners = torch.tensor([[-0.5, 255.5, 0.15], [127.5, 127.5, 0.0]])
-    torch.testing.assert_close(normalise_joints(corners), torch.tensor([[-1.0, 1, 1], [0, 0, 0]]))
+    corners = torch.tensor([[-0.5, 255.5, 0.2], [127.5, 127.5, 0.0]])
+    torch.testing.assert_close(grid.normalise(corners), torch.tensor([[-1.0, 1, 1], [0, 0, 0]]))
+
+
+@pytest.mark.parametrize("grid", [HeatmapGrid(), HeatmapGrid(16, 0.3, CORNER)])
+def test_indices_and_joints_are_inverse(grid):
+    index = torch.rand(5, 3) * (grid.side - 1)
+    torch.testing.assert_close(grid.to_grid(grid.to_joints(index)), index)
+
+
+def test_what_a_soft_argmax_cannot_reach():
+    """8 cells of 32 pixels and of 0.4 m / 8: their centres span 15.5 to 239.5 pixels and +-0.175 m."""
+    grid = HeatmapGrid(side=8, depth_range=0.4)
+    inside = torch.tensor([[16.0, 239.0, 0.174], [128.0, 128.0, -0.174]])
+    outside = torch.tensor([[15.0, 128.0, 0.0], [128.0, 240.0, 0.0], [128.0, 128.0, 0.176]])
+    assert grid.reachable(inside).tolist() == [[1.0]] * 2
+    assert grid.reachable(outside).tolist() == [[0.0]] * 3
 
 
 def test_sampling_at_cell_centres_returns_the_cells():
@@ -219,14 +235,14 @@ def test_state_dict_holds_weights_only(small):
 
 def test_full_size_parameters(mano):
     with torch.device("cpu"):
-        model = build_model(mano=mano, **vars(preset("lgnet").model))
+        model = build_model(preset("lgnet").model, mano)
     count = {k: sum(p.numel() for p in m.parameters()) / 1e6 for k, m in model.named_children()}
     assert count["backbone"] == pytest.approx(23.5, abs=0.1)  # torchvision's ResNet-50 without fc
     assert 65 < sum(count.values()) < 75  # about 70 M expected
 
 
 def test_light_is_an_eighth_of_the_backbone(mano):
-    model = build_model(mano=mano, **vars(preset("lgnet_light").model))
+    model = build_model(preset("lgnet_light").model, mano)
     assert model.joint_stage.position.shape[1] == model.backbone.channels // 8
 
 
@@ -260,12 +276,12 @@ def test_an_ablation_removes_its_box_and_trains(mano, small, batch, box):
     names, full = ({n for n, _ in m.named_parameters()} for m in (model, small))
     assert full - names == {n for n in full if n.startswith(REMOVED[box])} != set()
     assert {n.split(".hands")[0] for n in names - full} <= {f"{EXTRACTOR}.joints"}
-    criterion = Criterion(mano.faces, **vars(preset("lgnet").loss))
+    criterion = Criterion(mano.faces, model.grid, vars(preset("lgnet").loss))
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
     totals = []
     for _ in range(4):
         pred = model(batch["img"])
-        terms = criterion(pred, batch)
+        terms, _ = criterion(pred, batch)
         optimizer.zero_grad()
         criterion.total(terms).backward()
         optimizer.step()
@@ -274,16 +290,19 @@ def test_an_ablation_removes_its_box_and_trains(mano, small, batch, box):
     assert vars(preset("lgnet").loss).keys() - terms.keys() == absent
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
     assert totals[-1] < totals[0]
-    assert pred["verts"].shape == (2, 2, 778, 3) and ("verts_rough" in pred) == (box != "refine_stage")
+    assert pred["verts"].shape == pred["verts_rough"].shape == (2, 2, 778, 3)
 
 
 def test_what_stands_in_for_a_box(mano):
     maps = torch.randn(1, 512, 8, 8)
     stages = {box: tiny(mano, f"without={box}").eval().joint_stage for box in REMOVED}
-    found = stages["hand_features"](maps)["features"]
-    torch.testing.assert_close(found[:, 0], found[:, 1], rtol=0, atol=0)
-    found = stages["lgblock"](maps)
-    torch.testing.assert_close(found["adapted"], found["features"], rtol=0, atol=0)
+    features = stages["hand_features"](maps)[0]["features"]
+    torch.testing.assert_close(features[:, 0], features[:, 1], rtol=0, atol=0)
+    hands, _ = stages["lgblock"](maps)
+    torch.testing.assert_close(hands["adapted"], hands["features"], rtol=0, atol=0)
+    assert "heatmap" not in stages["joint_stage"](maps)[1]
+    pred = tiny(mano, "without=refine_stage").eval()(torch.rand(1, 3, 256, 256))
+    torch.testing.assert_close(pred["verts"], pred["verts_rough"], rtol=0, atol=0)
     x = torch.randn(1, 2, 32, 8, 8)
     right, left = (x[:, h].flatten(2).transpose(1, 2) for h in range(2))
     block = stages["local_unit"].lgblock
@@ -299,7 +318,7 @@ def test_what_stands_in_for_a_box(mano):
 @pytest.mark.parametrize(("name", "term"), [("normal", "normal"), ("edge", "edge"), ("lap", "laplacian")])
 def test_an_ablation_of_a_loss_leaves_its_term_out(mano, name, term):
     weights = vars(preset(f"no_{name}").loss)
-    assert weights.keys() - Criterion(mano.faces, **weights).terms.keys() == {term}
+    assert weights.keys() - Criterion(mano.faces, HeatmapGrid(), weights).weights.keys() == {term}
 
 
 # ---- backbones ----
@@ -322,8 +341,9 @@ def test_the_refine_stage_sees_the_chosen_early_maps_alone(mano, maps):
     image = torch.rand(1, 3, 256, 256)
     features, early = network.backbone(image)
     early = [m.detach().requires_grad_() for m in early]
-    stage = network.joint_stage(features.detach())
-    network.refine_stage(image, early, stage, network.mesh_stage(stage))["verts"].norm().backward()
+    hands, joints = network.joint_stage(features.detach())
+    rough = network.mesh_stage(hands, joints["joints_img"])
+    network.refine_stage(image, early, hands, joints["joints_img"], rough)["verts"].norm().backward()
     assert [m.grad is not None for m in early] == [place < maps for place in range(4)]
 
 

@@ -6,11 +6,12 @@ import torch
 
 from common.eval.metrics import Metrics
 from common.eval.protocols import EANET_UPSTREAM, ON_REQUEST, PROTOCOLS, parse_protocols
-from common.eval.reduce import curves
+from common.eval.reduce import Score, curves
 from common.hand.joints import TIP_VERTICES
 from common.hand.mano import joint_regressor, load_mano
 from common.utils.errors import UserError
 from tests import protocol_oracle as oracle
+from tests.hand_made import REGRESSOR, cases, true_boxes
 
 ALL = (*PROTOCOLS.values(), EANET_UPSTREAM)
 
@@ -39,6 +40,9 @@ def to_batch(samples):
         "joints_seen": get("seen")[..., None],
         "joints_img": torch.cat([get("joints_px"), torch.zeros(len(samples), 2, 21, 1)], -1),
         "joints_img_valid": get("joints_px_valid")[..., None],
+        "root_cam": root,
+        "affine": get("affine"),
+        "image_size": get("image_size"),
         "rel_trans": (root[:, 1] - root[:, 0]) * both,
         "rel_trans_valid": both,
         "root_depth": get("root_depth"),
@@ -51,7 +55,8 @@ def to_batch(samples):
 
 def with_cameras(samples, seed):
     """Cameras (N,2,3), and the vertices drawn with them as the samples' own 2-D prediction."""
-    cam = 1000 + 100 * np.random.default_rng(seed).standard_normal((len(samples), 2, 3))
+    noise = np.random.default_rng(seed).standard_normal((len(samples), 2, 3))
+    cam = np.array([800.0, 130, 130]) + [80, 40, 40] * noise  # so that most boxes overlap
     cam = cam.astype(np.float32).astype(np.float64)
     drawn = [
         {**s, "pred_verts_px": c[:, None, :1] * s["pred_verts"][..., :2] + c[:, None, 1:]}
@@ -95,24 +100,52 @@ def toy_hands(regressor):
     return hands
 
 
-@pytest.mark.parametrize("number", range(8))
-def test_worked_out_by_hand(number):
-    derive, samples, regressor, expected = oracle.hand_made()[number]
-    name = derive.__name__
-    protocol = next(p for p in ALL if p.name == name)
+def measured_by_hand(protocol, samples):
+    """The metrics of hand-made samples, their cameras such that they draw the wanted pixels."""
     pred, batch = to_batch(samples)
-    hands = toy_hands(regressor)
-    # a camera that draws the wanted pixels: these meshes are flat
-    z, K = np.stack([s["root"] for s in samples]), samples[0]["K"]
-    cam = np.concatenate([K[0, 0] / z[..., 2:], K[0, 0] * z[..., :2] / z[..., 2:]], -1)
     shown = np.stack([s["pred_verts_px"] for s in samples])
-    verts = np.stack([s["pred_verts"] for s in samples])
-    scale = np.ptp(shown[..., 0], -1) / np.ptp(verts[..., 0], -1).clip(1e-9)
-    cam[..., 0] = scale
-    cam[..., 1:] = (shown - scale[..., None, None] * verts[..., :2]).mean(2)
-    metrics = Metrics(hands, [protocol])
-    metrics.update(pred | {"cam": torch.as_tensor(cam, dtype=torch.float32)}, batch)
-    agrees(metrics.summary()[name], curves(protocol, metrics.columns()), expected, 1e-3)
+    verts = np.stack([s["pred_verts"] for s in samples])[..., :2]
+    scale = np.ptp(shown[..., 0], -1) / np.ptp(verts[..., 0], -1)  # (N,2), these meshes are flat
+    shift = (shown - scale[..., None, None] * verts).mean(2)
+    cam = np.concatenate([scale[..., None], shift], -1)
+    metrics = Metrics(toy_hands(REGRESSOR), [protocol])
+    return metrics, pred | {"cam": torch.as_tensor(cam, dtype=torch.float32)}, batch
+
+
+CASES = cases()
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{case[0]}, {case[1].__name__}" for case in CASES])
+def test_worked_out_by_hand(case):
+    _, derive, samples, expected = case
+    derived = derive(samples, REGRESSOR)
+    bins = [{"difference": b[0], "MPJPE": b[1], "n": b[2]} for b in derived.pop("pose_bins", ())]
+    scores = {key: Score(*number) for key, number in derived.items()}
+    agrees(scores, {"pose_bins": bins}, expected, 1e-6)
+    protocol = next(p for p in ALL if p.name == derive.__name__)
+    metrics, pred, batch = measured_by_hand(protocol, samples)
+    metrics.update(pred, batch)
+    agrees(metrics.summary()[protocol.name], curves(protocol, metrics.columns()), expected, 1e-3)
+
+
+def test_boxes_of_given_meshes():
+    """Where the labels are meshes (HIC), InterWild's true box is theirs, uncut: 120 x 120 px. The right one
+    is drawn 60 px beside: 60 x 120 common, 180 x 120 together; the left one is right."""
+    sample = true_boxes()[0][2][0]
+    protocol = PROTOCOLS["interwild"]
+    metrics, pred, batch = measured_by_hand(protocol, [sample])
+    metrics.update(pred, batch | {"mesh_cam": batch["verts_cam"] + batch["mano_root_cam"][:, :, None]})
+    assert metrics.summary()["interwild"]["box_IoU"].value == pytest.approx((1 / 3 + 1) / 2, abs=1e-4)
+
+
+def test_the_choices_are_said():
+    choices = {name: protocol.choices() for name, protocol in PROTOCOLS.items()}
+    assert choices["lgnet"]["MRRPE"] == "wrists of the fits"
+    assert choices["interhand"]["MRRPE"] == "annotated wrists, both seen"
+    assert choices["interwild"]["RRVE"] != choices["interhand"]["RRVE"]
+    assert "seen joints" in choices["interwild"]["box_IoU"]
+    assert choices["interwild"]["frames"] == "human annotated; hands with two seen joints"
+    assert choices["eanet"]["frames"] == "all with a seen joint"
 
 
 def test_protocols_by_name():

@@ -39,7 +39,7 @@ from common.utils.files import write_bytes, write_json
 from common.utils.geometry import IMAGE_SIZE
 from common.utils.logger import RunLog
 from main import build, cli
-from main.config import Config, override, preset
+from main.config import Config, Model, override, preset
 from main.model import build_model
 from main.train import build_trainer
 from tool.model_summary import forward_ms, multiply_adds, parameters
@@ -205,16 +205,16 @@ def network_costs(runs: list[Run], gpu: str | None, folder: Path) -> dict[str, l
     device, mano = parse_devices(gpu)[0], load_mano(runs[0].config.paths.smplx_path)
     image = torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE, device=device)
 
-    def cells(settings: dict[str, Any]) -> list[str]:
-        model = build_model(mano=mano, **settings).to(device)
+    def cells(settings: Model) -> list[str]:
+        model = build_model(settings, mano).to(device)
         macs = multiply_adds(model, image)[""]
         time_ms = forward_ms({"": lambda: model(image)}, device, FORWARDS)[""]
         return [f"{parameters(model) / 1e6:.2f}", f"{macs / 1e9:.2f}", f"{time_ms:.0f}"]
 
     found = {}
     for run in runs:
-        settings = vars(replace(run.config.model, backbone_weights="none"))
-        about = {"model": settings, "device": str(device)}
+        settings = replace(run.config.model, backbone_weights="none")
+        about = {"model": vars(settings), "device": str(device)}
         found[run.label] = once(folder / f"cost_{run.label}.json", about, partial(cells, settings))
     torch.cuda.empty_cache()  # the device is for the runs
     return found

@@ -123,7 +123,7 @@ def main() -> None:
     if not isinstance(theirs, dict):
         raise UserError(f"{args.snapshot} holds no network: give EANet's snapshot_N.pth.tar")
     config = preset("eanet")
-    model = build_model(mano=load_mano(), **vars(config.model))
+    model = build_model(config.model, load_mano())
     network = convert(theirs, model.state_dict())
     about = {"config": config.to_dict(), "hand_model": "MANO"}
     if isinstance(snapshot.get("epoch"), int):

@@ -118,7 +118,7 @@ def main() -> None:
     device = parse_devices(args.gpu)[0]
     mano, images = load_mano(), torch.rand(args.batch, 3, 256, 256, device=device)
     chosen = {name: override(preset(name), args.settings).model for name in args.preset.split(",")}
-    networks = {name: build_model(mano=mano, **vars(model)).to(device) for name, model in chosen.items()}
+    networks = {name: build_model(model, mano).to(device) for name, model in chosen.items()}
     networks[RESNET] = torchvision.models.resnet50().to(device)
     totals = {}
     for name, model in networks.items():

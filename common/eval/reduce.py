@@ -9,20 +9,22 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from common.eval.measure import joint_column, mesh_column
+from common.eval.counting import Columns, frame_groups, measured, metric_columns, only
+from common.eval.placement import MRRPE, RRVE
 from common.eval.protocols import Protocol
-from common.hand.joints import FINGERS, HANDS, JOINT_NAMES, JOINTS_TO_INTERHAND
+from common.hand.joints import FINGERS, HANDS, JOINT_NAMES
 from common.utils.geometry import IMAGE_SIZE
 
-Columns = dict[str, NDArray[np.float64]]
 PCK_THRESHOLDS = np.linspace(0.0, 50.0, 200)  # mm
 PCK2D_SHARES = (5, 10, 15)  # percent of the crop's side
 POSE_BINS = 6
 # By beginning or ending of a metric's name; all else is mm.
 UNITS = {"rotation": "deg", "_px": "px", "accuracy": "%", "PCK2D": "%", "IoU": "share", "AUC": "share"}
 UNITS["volume"] = "cm3"
-# Columns (N,2) and (N,) that are reported under their own names, in the order of the tables.
-PLAIN = ("MRRPE", "MRRPE_plane", "MRRPE_depth", "MRRPE_rootnet", "RRVE", "RRVE_rootnet", "RRVE_gt")
+# Joint and vertex errors after a protocol's alignment, in the order of the tables.
+ALIGNED = ("MPJPE", "MPVPE", "PA_MPJPE", "PA_MPVPE", "MPJPE_unscaled", "MPVPE_unscaled")
+# Other metrics (N,2) and (N,), in the order of the tables.
+PLAIN = (*MRRPE, *RRVE)
 PLAIN += ("root_rotation", "local_rotation", "vertex_px", "box_IoU", "IoU", "IoU_both")
 PLAIN += ("penetration_volume", "penetration_mean", "penetration_max", "contact_deviation")
 PLAIN += ("penetration_volume_truth", "penetration_mean_truth", "penetration_max_truth", "presence_accuracy")
@@ -42,75 +44,48 @@ def summarize(protocol: Protocol, columns: Columns) -> dict[str, Score]:
         return {}
     scores: dict[str, Score] = {}
     groups = frame_groups(protocol, columns)
-    for name, (column, scaled) in _protocol_columns(protocol).items():
-        for rough in ("", "_rough"):
-            if column + rough in columns:
-                value = columns[column + rough]
-                if value.ndim == 3:
-                    errors = masked(protocol, value, columns, scaled)
-                    scores |= joint_scores(protocol, name + rough, errors, groups)
-                else:
-                    scores |= hand_scores(protocol, name + rough, value, groups)
-    errors = joint_errors(protocol, columns)[groups["all"]]
+    for metric in ALIGNED:
+        scores |= _mesh_scores(protocol, metric, columns, groups)
+    errors = measured(protocol, columns, "MPJPE")[groups["all"]]
     scores |= _finger_scores(errors) | auc_scores(errors)
-    if _joint_column(protocol) + "_rough" in columns:
-        scores |= auc_scores(joint_errors(protocol, columns, "_rough")[groups["all"]], "AUC_rough")
-    for name in (f"{plain}{rough}" for plain in PLAIN for rough in ("", "_rough")):
-        if name in columns:
-            scores |= hand_scores(protocol, name, columns[name], groups)
+    rough = measured(protocol, columns, "MPJPE", "_rough")
+    if rough is not None:
+        scores |= auc_scores(rough[groups["all"]], "AUC_rough")
+    for metric in PLAIN:
+        scores |= _mesh_scores(protocol, metric, columns, groups)
     return scores | _picture_scores(protocol, columns, groups)
 
 
-def hand_columns(protocol: Protocol, columns: Columns) -> dict[str, NDArray]:
-    """The protocol's own errors per sample and hand: {metric: (N,2)}."""
-    found = {}
-    for name, (column, scaled) in _protocol_columns(protocol).items():
-        values = columns[column]
-        found[name] = mean(masked(protocol, values, columns, scaled), 2) if values.ndim == 3 else values
-    return found
+def _mesh_scores(
+    protocol: Protocol, metric: str, columns: Columns, groups: dict[str, NDArray[np.bool_]]
+) -> dict[str, Score]:
+    """The numbers of a metric of the refined and, where there is one, of the rough mesh."""
+    scores: dict[str, Score] = {}
+    for ending in ("", "_rough"):
+        values = measured(protocol, columns, metric, ending)
+        if values is None:
+            continue
+        if values.ndim == 3:
+            scores |= joint_scores(protocol, metric + ending, values, groups)
+        else:
+            scores |= hand_scores(protocol, metric + ending, values, groups)
+    return scores
 
 
-def _protocol_columns(protocol: Protocol) -> dict[str, tuple[str, bool]]:
-    """Metric: (column, whether the protocol's scale is in it)."""
-    p = protocol
-    found = {"MPJPE": (_joint_column(p), p.scaled)}
-    found |= {"MPVPE": (mesh_column(p.root, p.scaled), p.scaled)}
-    found |= {"PA_MPJPE": (f"PA/{p.truth}/{p.tips}", p.scaled), "PA_MPVPE": ("PA_MPVPE", p.scaled)}
-    if p.scaled:
-        found |= {"MPJPE_unscaled": (joint_column(p.root, False, p.truth, p.tips), False)}
-        found |= {"MPVPE_unscaled": (mesh_column(p.root, False), False)}
-    return found
-
-
-def _joint_column(p: Protocol) -> str:
-    return joint_column(p.root, p.scaled, p.truth, p.tips)
-
-
-def frame_groups(protocol: Protocol, columns: Columns) -> dict[str, NDArray[np.bool_]]:
-    """Which samples (N,) count: "all", and of protocols with single hands "SH" and "IH"."""
-    interacting = columns["interacting"] > 0
-    if protocol.interacting:
-        return {"all": interacting & (columns["clean"] > 0) & (columns["fit"] > 0).all(1)}
-    counted = columns["human"] > 0 if protocol.human else np.ones_like(interacting)
-    return {"all": counted, "SH": counted & ~interacting, "IH": counted & interacting}
-
-
-def joint_errors(protocol: Protocol, columns: Columns, rough: str = "") -> NDArray:
-    """Errors (N,2,J) in mm under the protocol's mask, NaN where a joint does not count."""
-    return masked(protocol, columns[_joint_column(protocol) + rough], columns, protocol.scaled)
-
-
-def masked(protocol: Protocol, errors: NDArray, columns: Columns, scaled: bool) -> NDArray:
-    """Errors (N,2,J) -> NaN where the protocol's mask leaves a joint out."""
-    if protocol.mask == "all":
-        return errors
-    seen = columns["seen"] > 0
-    if protocol.mask == "misplaced":  # flags in InterHand2.6M's order read as if wrist-first
-        seen = seen[..., list(JOINTS_TO_INTERHAND)]
-        if scaled:  # and a hand without a fit, scaled to a bone of length 0, has no error
-            zero = (columns["fit"] == 0) & (columns["predicted"] > 0)
-            errors = np.where(zero[..., None], 0.0, errors)
-    return np.where(seen, errors, np.nan)
+def own_values(protocol: Protocol, columns: Columns) -> dict[str, NDArray]:
+    """What the protocol measures in its own way, per sample: {metric: (N,2), or (N,) of both hands}; NaN
+    where a frame or hand does not count."""
+    frames = frame_groups(protocol, columns)["all"]
+    values_of = {}
+    for metric in metric_columns(protocol):
+        for ending in ("", "_rough") if metric in PLAIN else ("",):
+            values = measured(protocol, columns, metric, ending)
+            if values is None:
+                continue
+            if values.ndim == 3:
+                values = mean(values, 2)
+            values_of[metric + ending] = only(frames, values)
+    return values_of
 
 
 # ---- averages ----
@@ -191,9 +166,9 @@ def _picture_scores(
     protocol: Protocol, columns: Columns, groups: dict[str, NDArray[np.bool_]]
 ) -> dict[str, Score]:
     """The predicted 2-D joints: mean distance, and the share of joints within parts of the crop."""
-    if "joint_px" not in columns:
+    pixels = measured(protocol, columns, "joint_px")  # (N,2,J)
+    if pixels is None:
         return {}
-    pixels = columns["joint_px"]  # (N,2,J)
     scores = hand_scores(protocol, "joint_px", mean(pixels, 2), groups)
     pixels = pixels[groups["all"]]
     for share in PCK2D_SHARES:
@@ -237,7 +212,7 @@ def curves(protocol: Protocol, columns: Columns) -> dict[str, list | float]:
     if not columns:
         return {}
     rows = frame_groups(protocol, columns)["all"]
-    errors = joint_errors(protocol, columns)[rows]
+    errors = measured(protocol, columns, "MPJPE")[rows]
     if not np.isfinite(errors).any():
         return {}
     shares = pck(errors)
@@ -248,9 +223,9 @@ def curves(protocol: Protocol, columns: Columns) -> dict[str, list | float]:
         "MPJPE_per_joint": [[_number(v) for v in hand] for hand in mean(errors, 0)],
         "pose_bins": pose_bins(columns["pose_difference"][rows], errors),
     }
-    if _joint_column(protocol) + "_rough" in columns:
-        rough = joint_errors(protocol, columns, "_rough")[rows]
-        found["PCK_rough"] = mean(pck(rough), (0, 1)).tolist()
+    rough = measured(protocol, columns, "MPJPE", "_rough")
+    if rough is not None:
+        found["PCK_rough"] = mean(pck(rough[rows]), (0, 1)).tolist()
     return found
 
 

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.eval.counting import Columns, frame_groups
 from common.eval.metrics import Metrics
 from common.eval.protocols import Protocol
-from common.eval.reduce import PLAIN, Columns, Score, curves, frame_groups, hand_columns, mean
+from common.eval.reduce import PLAIN, Score, curves, mean, own_values
 from common.hand.joints import HANDS
 
 # Why a metric may have no number. The first sentence: the predictions lack it; the second: the data.
@@ -16,7 +17,7 @@ NO_2D = "the predictions hold neither cameras nor 2-D joints"
 REASONS = {
     "MPJPE": ("", "no joint of these frames has both a prediction and a ground truth"),
     "MPVPE": ("", NO_FIT),
-    "MRRPE": ("", "no interacting frame has both annotated wrists"),
+    "MRRPE": ("", "no interacting frame has both true wrists, in the picture if they are annotated"),
     "MRRPE_rootnet": ("", "no RootNet depths (root_net_output_path) or no 2-D joints"),
     "RRVE": ("", "no frame has fits and predictions of both hands"),
     "root_rotation": ("the predictions hold no rotations", NO_FIT),
@@ -31,9 +32,10 @@ POSE_DIFFERENCE = (
     "finger rotations of the right hand and those of the mirrored left hand; six bins of equal count."
 )
 TRANSLATIONS = (
-    "MRRPE and RRVE take the network's own translation between the hands; _rootnet: the predicted wrist "
-    "pixels at RootNet's depths, on synthetic pictures at the true depths; RRVE_gt: placed by the ground "
-    "truth, which never gives an MRRPE."
+    "MRRPE and RRVE take the network's own translation between the hands; _rootnet, as InterHand2.6M: the "
+    "predicted wrist pixels, the right one at RootNet's depth, the left one at that depth plus the network's "
+    "relative depth; _rootnet_both: each wrist at RootNet's depth for it. On synthetic pictures the true "
+    "depths stand in. RRVE_gt: placed by the ground truth, which never gives an MRRPE."
 )
 CONTACT = (
     "Contact deviation: each true right vertex that has a left one within 3 mm keeps the nearest; the mean "
@@ -116,9 +118,8 @@ def per_sample(metrics: Metrics) -> str:
     ids, kinds = metrics.samples()
     columns, table = metrics.columns(), {}
     for protocol in metrics.protocols if columns else ():
-        counted = frame_groups(protocol, columns)["all"]
-        for name, values in hand_columns(protocol, columns).items():
-            _add(table, f"{protocol.name} {name}", np.where(counted[:, None], values, np.nan))
+        for name, values in own_values(protocol, columns).items():
+            _add(table, f"{protocol.name} {name}", values)
     for name in (f"{plain}{rough}" for plain in PLAIN for rough in ("", "_rough")):
         if name in columns:
             _add(table, name, columns[name])
@@ -143,8 +144,7 @@ def typical(metrics: Metrics, each: int = 3) -> dict[str, str]:
     """
     columns, ids = metrics.columns(), metrics.samples()[0]
     for protocol in metrics.protocols if columns else ():
-        error = mean(hand_columns(protocol, columns)["MPVPE"], 1)
-        error = np.where(frame_groups(protocol, columns)["all"], error, np.nan)
+        error = mean(own_values(protocol, columns)["MPVPE"], 1)
         order = np.argsort(error, kind="stable")[: np.isfinite(error).sum()]
         if not len(order):
             continue

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from smplx.lbs import batch_rigid_transform
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from common.hand.joints import MANO_AND_TIPS_TO_JOINTS, MANO_PARENTS, TIP_VERTICES, WRIST
+from common.hand.joints import MANO_AND_TIPS_TO_JOINTS, TIP_VERTICES, WRIST
 from common.hand.mano_file import read_hands
 from common.utils.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 
 
 class ManoLayer(nn.Module):
-    """MANO (Romero et al. 2017) for a right and a left hand at once, over smplx's kinematic chain.
+    """MANO (Romero et al. 2017) for a right and a left hand at once.
 
     Holds constants only, all in non-persistent buffers: it follows `.to(device)` and leaves no trace in
     a state dict. Computes in float32 whatever the autocast state. Numbers equal
@@ -27,7 +27,6 @@ class ManoLayer(nn.Module):
     def __init__(self, hands: list[dict[str, NDArray]], name: str):
         super().__init__()
         self.name = name  # "MANO" or "stand-in hand": printed with every result
-        self.parents = torch.tensor(MANO_PARENTS)  # stays on the CPU: smplx walks it as indices
 
         def constant(key: str, values: list[NDArray], dtype: torch.dtype = torch.float32) -> None:
             self.register_buffer(key, torch.as_tensor(np.stack(values), dtype=dtype), persistent=False)
@@ -83,10 +82,8 @@ class ManoLayer(nn.Module):
         bend = (rotmat[:, :, 1:] - eye).flatten(2)  # (B,2,135)
         offsets = _per_hand(shape, self.shape_dirs) + _per_hand(bend, self.pose_dirs)  # (B,2,778*3)
         rest = self.template + offsets.unflatten(-1, (-1, 3))
-        _, bones = batch_rigid_transform(  # (2B,16,4,4), relative to the rest pose
-            rotmat.flatten(0, 1), self._rest_joints(shape).flatten(0, 1), self.parents, dtype=rotmat.dtype
-        )
-        moves = self.weights @ bones[:, :, :3].reshape(batch, 2, 16, 12)  # (B,2,778,12)
+        bones = bone_transforms(rotmat, self._rest_joints(shape))
+        moves = self.weights @ bones[..., :3, :].reshape(batch, 2, 16, 12)  # (B,2,778,12)
         moves = moves.unflatten(-1, (3, 4))
         return (moves[..., :3] @ rest[..., None]).squeeze(-1) + moves[..., 3]
 
@@ -97,6 +94,26 @@ class ManoLayer(nn.Module):
 def _per_hand(x: Tensor, matrices: Tensor) -> Tensor:
     """(B,2,K) times one (K,N) matrix per hand -> (B,2,N)."""
     return (x.transpose(0, 1) @ matrices).transpose(0, 1)
+
+
+def bone_transforms(rotmat: Tensor, rest: Tensor) -> Tensor:
+    """Rotations (B,2,16,3,3) and rest joints (B,2,16,3) -> (B,2,16,4,4), rest pose to posed, per joint.
+
+    The wrist carries five fingers of three joints each, which MANO lists finger by finger: three levels,
+    each a step for all fingers at once. No index tensor, so nothing waits for the device.
+    """
+    wrist, fingers = rest[:, :, :1], rest[:, :, 1:].unflatten(2, (5, 3))
+    parents = torch.cat([wrist[:, :, None].expand_as(fingers[:, :, :, :1]), fingers[:, :, :, :2]], 3)
+    to_parent = torch.cat([wrist, (fingers - parents).flatten(2, 3)], 2)
+    step = F.pad(torch.cat([rotmat, to_parent[..., None]], -1), (0, 0, 0, 1))  # (B,2,16,4,4)
+    step[..., 3, 3] = 1
+    root, along = step[:, :, :1], step[:, :, 1:].unflatten(2, (5, 3))
+    first = root @ along[:, :, :, 0]
+    second = first @ along[:, :, :, 1]
+    third = second @ along[:, :, :, 2]
+    posed = torch.cat([root, torch.stack([first, second, third], 3).flatten(2, 3)], 2)
+    moved_rest = posed @ F.pad(rest, (0, 1))[..., None]  # what the rotations alone do to the rest joints
+    return posed - F.pad(moved_rest, (3, 0))
 
 
 def joint_regressor(mano_regressor: NDArray, tips: str) -> NDArray:

@@ -27,13 +27,13 @@ def attention_sources(network: nn.Module) -> dict[str, list[tuple[Attention, int
     cross block each: local, Adapt_h on (F_h, shared), its own set; global, Extract on (F_R, F_L).
     """
     for block in network.modules():
-        if isinstance(block, LGBlock) and block.local_unit and block.global_unit:
+        if isinstance(block, LGBlock) and hasattr(block, "lgfa_local") and hasattr(block, "lgfa_global"):
             local, whole = block.lgfa_local.attentions[-1], block.lgfa_global.attentions[-1]
             return {"local": [(local, 0), (local, 1)], "global": [(whole, 0), (whole, 1)]}
         if isinstance(block, EABlock):
             whole = block.extract.cross_blocks[-1]
-            own = [(adapt.cross_blocks[-1], 0) for adapt in block.adapt.hands]
-            return {"local": own, "global": [(whole, 0), (whole, 1)]}
+            adapt = [of_hand.cross_blocks[-1] for of_hand in block.adapt.hands]
+            return {"local": [(adapt[0], 0), (adapt[1], 0)], "global": [(whole, 0), (whole, 1)]}
     return {}
 
 
@@ -43,10 +43,10 @@ def predict_with_attention(network: nn.Module, img: Tensor) -> dict[str, Tensor 
     sources = attention_sources(network)
     if not sources:
         raise UserError("this network lacks the local or the global unit, so it has no attention maps")
-    seen: dict[nn.Module, Tensor] = {}
+    maps: dict[nn.Module, Tensor] = {}
 
     def keep(layer: nn.Module, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        seen[layer] = cells(attended(layer, *inputs))  # Algorithm 1 runs it twice: the last call counts
+        maps[layer] = cells(attended(layer, *inputs))  # Algorithm 1 runs it twice: the last call counts
 
     layers = {layer for source in sources.values() for layer, _ in source}
     hooks = [layer.register_forward_hook(keep) for layer in layers]
@@ -55,8 +55,11 @@ def predict_with_attention(network: nn.Module, img: Tensor) -> dict[str, Tensor 
     finally:
         for hook in hooks:
             hook.remove()
-    local, whole = (torch.stack([seen[layer][:, part] for layer, part in sources[u]], 1) for u in sources)
-    return {**pred, "attention": {"local": local, "global": whole.sum(1)}}
+
+    def by_hand(unit: str) -> Tensor:  # (B,2,S,S)
+        return torch.stack([maps[layer][:, part] for layer, part in sources[unit]], 1)
+
+    return {**pred, "attention": {"local": by_hand("local"), "global": by_hand("global").sum(1)}}
 
 
 @torch.no_grad()

@@ -10,45 +10,46 @@ from torch import Tensor, nn
 
 from common.hand.joints import NUM_JOINTS, RIGHT, WRIST
 from common.hand.mano import ManoLayer
-from common.nets.backbone import build_backbone
-from common.nets.heatmap import CORNER, grid_to_joints
+from common.nets.heatmap import CORNER, HeatmapGrid
 from common.nets.joint_stage import JointFeatureExtractor
 from common.nets.layers import PerHand, PreNormAttention, SelfAttention
 from common.nets.mesh_stage import POOLED_SCALE, SelfJointTransformer, flat_tokens, start_at
-from common.utils.errors import UserError
 from common.utils.geometry import IMAGE_SIZE, matrix_to_axis_angle, rotation_6d_to_matrix
 
-SIDE, BLOCKS = 8, 4  # cells a side of the backbone's last map; transformer blocks of every stack
-CELL = IMAGE_SIZE / SIDE  # pixels; EANet's camera counts in cells
+GRID = HeatmapGrid(side=8, depth_range=0.3, point=CORNER)
+BLOCKS = 4  # transformer blocks of every stack
+CELL = IMAGE_SIZE / GRID.side  # pixels; EANet's camera counts in cells
 
 
 class EANet(nn.Module):
-    """One RGB crop of two hands -> both meshes. Settings are explained in main/config.py."""
+    """One RGB crop of two hands -> both meshes: EABlock, joint extractor, regressor."""
 
-    def __init__(self, mano: ManoLayer, backbone: str, backbone_weights: str, channels: int, sjt_blocks: int):
+    grid = GRID
+
+    def __init__(
+        self, backbone: nn.Module, eablock: nn.Module, extractor: JointFeatureExtractor, regressor: nn.Module
+    ):
         super().__init__()
-        if channels % 4:
-            raise UserError(f"model.channels={channels}: choose a multiple of 4")
-        self.backbone = build_backbone(backbone, backbone_weights)
-        self.eablock = EABlock(self.backbone.channels, channels)
-        self.extractor = JointFeatureExtractor(2 * channels, channels, SIDE, detach_joints=True)
-        self.extractor.feature = PerHand(lambda: conv_block(2 * channels, channels))
-        self.regressor = Regressor(channels, sjt_blocks, mano)
+        self.backbone = backbone
+        self.eablock = eablock
+        self.extractor = extractor
+        self.regressor = regressor
 
     def forward(self, img: Tensor) -> dict[str, Tensor]:
-        """RGB (B,3,256,256) in [0,1], not normalised further -> predictions (metres, crop pixels):
-
-        heatmap_corner (B,2,21,8,8,8) logits, index g at pixel 32 g · joints_img (B,2,21,3) · rotmat
-        (B,2,16,3,3), mean pose included · shape (B,2,10) · cam (B,2,3) weak perspective · rel_trans
-        (B,3) · verts (B,2,778,3) and joints (B,2,21,3), each hand about its own wrist. No refinement
-        and no presence.
-        """
+        """RGB (B,3,256,256) in [0,1], not normalised further -> predictions as LGNet's, without the rough
+        mesh, which nothing refines, and without presence."""
         features, _ = self.backbone(img)
-        adapted = self.eablock(features)
-        found = self.extractor(adapted)
-        regressed = self.regressor(adapted, found["joint_features"], found["grid"].detach())
-        joints_img = grid_to_joints(found["grid"], SIDE, CORNER)
-        return {"heatmap_corner": found["heatmap"], "joints_img": joints_img, **regressed}
+        adapted = self.eablock(features)  # F*_R, F*_L
+        joints, joint_features = self.extractor(adapted)
+        index = GRID.to_grid(joints["joints_img"]).detach()
+        regressed = self.regressor(adapted, joint_features, index)
+        return {**joints, **regressed}
+
+
+def eanet_extractor(channels: int) -> JointFeatureExtractor:
+    """Heat maps and features from F* of 2c channels; joints get no gradient from where they sample."""
+    feature = PerHand(lambda: conv_block(2 * channels, channels))
+    return JointFeatureExtractor(2 * channels, GRID, feature, detach_joints=True)
 
 
 def conv_block(inputs: int, outputs: int) -> nn.Sequential:
@@ -79,7 +80,7 @@ class FuseFormer(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        tokens = SIDE * SIDE
+        tokens = GRID.side**2
 
         def embedding(count: int) -> nn.Parameter:
             return nn.Parameter(torch.randn(count, channels) * 0.02)
@@ -115,7 +116,7 @@ class Regressor(nn.Module):
         for hand in range(2):  # the mean hand in the middle of the crop, about 20 cm on 160 pixels
             start_at(self.rotation.hands[hand], torch.eye(3)[:, :2].flatten().repeat(16))
             start_at(self.shape.hands[hand], torch.zeros(10))
-            start_at(self.cam.hands[hand], torch.tensor([25.0, SIDE / 2, SIDE / 2]))
+            start_at(self.cam.hands[hand], torch.tensor([25.0, GRID.side / 2, GRID.side / 2]))
         start_at(self.rel_trans[-1], torch.zeros(3))
 
     def forward(self, adapted: Tensor, joint_features: Tensor, grid: Tensor) -> dict[str, Tensor]:
@@ -126,8 +127,8 @@ class Regressor(nn.Module):
             return self.regress(flat_tokens(tokens.float(), grid), pooled.float())
 
     def regress(self, flat: Tensor, pooled: Tensor) -> dict[str, Tensor]:
-        own = rotation_6d_to_matrix(self.rotation(flat).unflatten(-1, (16, 6)))
-        rotmat = self.mano.rotations(matrix_to_axis_angle(own))  # the mean pose is added to the vectors
+        without_mean = rotation_6d_to_matrix(self.rotation(flat).unflatten(-1, (16, 6)))
+        rotmat = self.mano.rotations(matrix_to_axis_angle(without_mean))  # the mean is added to the vectors
         shape = self.shape(pooled)
         verts = self.mano.skin(rotmat, shape)
         joints = self.mano.regressor_interhand[RIGHT] @ verts  # EANet takes the right hand's for both

@@ -3,14 +3,57 @@
 Shapes: ... any leading axes, S cells a side and depth bins, B batch, N places.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from common.utils.geometry import IMAGE_SIZE
 
-DEPTH_RANGE = 0.3  # metres, joints lie within half of it of their wrist
-CENTRE, CORNER = 0.5, 0.0  # where in its cell a heat-map index points: LGNet's map, EANet's map
+CENTRE, CORNER = 0.5, 0.0  # where in its cell an index points: LGNet's map, EANet's map
+
+
+@dataclass(frozen=True)
+class HeatmapGrid:
+    """The map between indices of a heat-map volume and 2.5-D joints (u, v in crop pixels, z in metres).
+
+    An index is (x, y, z); with 8 cells of 32 pixels, index g is pixel 32 g + 15.5 at CENTRE, 32 g at CORNER.
+    """
+
+    side: int = 8  # cells along each axis
+    depth_range: float = 0.4  # metres, all depth bins together; the wrist of the hand is in the middle
+    point: float = CENTRE
+
+    def to_joints(self, grid: Tensor) -> Tensor:
+        """Indices (..., 3) -> u, v, z (..., 3)."""
+        pixels = (grid[..., :2] + self.point) * (IMAGE_SIZE / self.side) - self.point
+        depth = ((grid[..., 2:] + self.point) / self.side - 0.5) * self.depth_range
+        return torch.cat([pixels, depth], -1)
+
+    def to_grid(self, joints_img: Tensor) -> Tensor:
+        """Inverse of `to_joints`."""
+        pixels = (joints_img[..., :2] + self.point) * (self.side / IMAGE_SIZE) - self.point
+        depth = (joints_img[..., 2:] / self.depth_range + 0.5) * self.side - self.point
+        return torch.cat([pixels, depth], -1)
+
+    def cell_centres(self, grid: Tensor) -> Tensor:
+        """Crop pixels (..., 2) where `sample_at` finds the cells of indices (..., 3), whatever `point` is."""
+        return (grid[..., :2] + CENTRE) * (IMAGE_SIZE / self.side) - CENTRE
+
+    def reachable(self, joints_img: Tensor) -> Tensor:
+        """Which joints (..., 3) a soft-argmax can give at all: (..., 1), 1 or 0.
+
+        An expected index lies between the first and the last cell, so that half a cell at each border of
+        the crop, and what is deeper than the bins, is out of reach.
+        """
+        grid = self.to_grid(joints_img)
+        return ((grid >= 0) & (grid <= self.side - 1)).all(-1, keepdim=True).to(joints_img.dtype)
+
+    def normalise(self, joints_img: Tensor) -> Tensor:
+        """u, v, z (..., 3) -> about [-1, 1]: the crop, and the range of the depth bins."""
+        pixels = (2 * joints_img[..., :2] + 1) / IMAGE_SIZE - 1
+        return torch.cat([pixels, joints_img[..., 2:] * (2 / self.depth_range)], -1)
 
 
 def soft_argmax(volume: Tensor) -> Tensor:
@@ -23,29 +66,8 @@ def soft_argmax(volume: Tensor) -> Tensor:
     return torch.stack([x, y, z], -1)
 
 
-def grid_to_joints(grid: Tensor, side: int, point: float = CENTRE) -> Tensor:
-    """Heat-map index (..., 3) -> (u, v) in crop pixels and z in metres; 32 g + 15.5 at cell centres,
-    32 g at CORNER."""
-    pixels = (grid[..., :2] + point) * (IMAGE_SIZE / side) - point
-    depth = ((grid[..., 2:] + point) / side - 0.5) * DEPTH_RANGE
-    return torch.cat([pixels, depth], -1)
-
-
-def joints_to_grid(joints_img: Tensor, side: int, point: float = CENTRE) -> Tensor:
-    """Inverse of `grid_to_joints`."""
-    pixels = (joints_img[..., :2] + point) * (side / IMAGE_SIZE) - point
-    depth = (joints_img[..., 2:] / DEPTH_RANGE + 0.5) * side - point
-    return torch.cat([pixels, depth], -1)
-
-
-def normalise_joints(joints_img: Tensor) -> Tensor:
-    """(..., 3) u, v pixels and z metres -> about [-1, 1]."""
-    pixels = (2 * joints_img[..., :2] + 1) / IMAGE_SIZE - 1
-    return torch.cat([pixels, joints_img[..., 2:] * (2 / DEPTH_RANGE)], -1)
-
-
 def sample_at(maps: Tensor, pixels: Tensor) -> Tensor:
     """Bilinear samples of maps (B,C,H,W) of the whole crop at crop pixels (B,N,2) -> (B,N,C)."""
-    grid = (2 * pixels[:, None] + 1) / IMAGE_SIZE - 1  # (B,1,N,2), align_corners=False
-    sampled = F.grid_sample(maps.float(), grid.float(), align_corners=False)
+    places = (2 * pixels[:, None] + 1) / IMAGE_SIZE - 1  # (B,1,N,2), align_corners=False
+    sampled = F.grid_sample(maps.float(), places.float(), align_corners=False)
     return sampled.squeeze(2).transpose(1, 2)

@@ -56,35 +56,36 @@ class GraphPart(nn.Module):
 
 
 class LGBlock(nn.Module):
-    """Local unit and global unit (Algorithm 2): F_h -> F*_h = concat(F_h, FC(F_global)).
+    """Local unit and global unit (Algorithm 2): F_h -> F*_h = concat(F_h, FC(F_global))."""
 
-    Ablations: without="local_unit" lets each hand's LGFA meet the partner's features in place of F_local;
-    without="global_unit" puts F_local in F_global's place.
-    """
-
-    def __init__(self, channels: int, side: int, attention: str, local_graph: str, without: str = "nothing"):
+    def __init__(self, channels: int, side: int, attention: str, local_graph: str):
         super().__init__()
         tokens = side * side
-        self.local_unit, self.global_unit = without != "local_unit", without != "global_unit"
+        self.outputs = channels + channels // 4  # channels of F*_h
         self.graph = nn.Identity()
-        if self.local_unit:
-            if local_graph != "none":
-                self.graph = PerHand(lambda: GraphPart(local_graph, channels, side))
-            self.lgfa_local = LGFA(channels, tokens, attention)
-        if self.global_unit:
-            self.lgfa_hands = PerHand(lambda: LGFA(channels, tokens, attention))  # LGFA_R and LGFA_L
-            self.lgfa_global = LGFA(channels, tokens, attention)
+        if local_graph != "none":
+            self.graph = PerHand(lambda: GraphPart(local_graph, channels, side))
+        self.lgfa_local = LGFA(channels, tokens, attention)
+        self.lgfa_hands = PerHand(lambda: LGFA(channels, tokens, attention))  # LGFA_R and LGFA_L
+        self.lgfa_global = LGFA(channels, tokens, attention)
         self.fc = nn.Linear(channels, channels // 4)
 
     def forward(self, features: Tensor) -> Tensor:  # (B,2,c,S,S) -> (B,2,c+c/4,S,S)
         tokens = features.flatten(3).transpose(2, 3)  # (B,2,N,c)
-        other = tokens.flip(1)
-        if self.local_unit:
-            whole = self.lgfa_local(*self.graph(tokens).unbind(1))  # F_local (B,N,c)
-            other = whole[:, None].expand_as(tokens)
-        if self.global_unit:
-            interaction = self.lgfa_hands(tokens, other)  # F_iR, F_iL (B,2,N,c)
-            whole = self.lgfa_global(*interaction.unbind(1))  # F_global (B,N,c)
-        reduced = self.fc(whole)[:, None].expand(-1, 2, -1, -1)
-        adapted = torch.cat([tokens, reduced], -1)  # (B,2,N,c+c/4)
+        shared = self.fc(self.interact(tokens))  # (B,N,c/4)
+        both = shared[:, None].expand(-1, 2, -1, -1)
+        adapted = torch.cat([tokens, both], -1)  # (B,2,N,c+c/4)
         return adapted.transpose(2, 3).unflatten(3, features.shape[3:])
+
+    def interact(self, tokens: Tensor) -> Tensor:  # F_R, F_L (B,2,N,c) -> F_global (B,N,c)
+        local = self.local_unit(tokens)
+        return self.global_unit(tokens, local)
+
+    def local_unit(self, tokens: Tensor) -> Tensor:  # -> F_local (B,N,c)
+        right, left = self.graph(tokens).unbind(1)
+        return self.lgfa_local(right, left)
+
+    def global_unit(self, tokens: Tensor, local: Tensor) -> Tensor:  # -> F_global (B,N,c)
+        both = local[:, None].expand_as(tokens)
+        right, left = self.lgfa_hands(tokens, both).unbind(1)  # F_iR, F_iL
+        return self.lgfa_global(right, left)

@@ -3,24 +3,47 @@
 Shapes: B batch, 2 hands, V vertices, F faces, E edges. Lengths in metres.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.nets.graph import mesh_graph
-from common.nets.heatmap import CENTRE, CORNER, DEPTH_RANGE, joints_to_grid
+from common.nets.heatmap import HeatmapGrid
+from common.utils.dist import mean_over_ranks
+from common.utils.errors import UserError
 from common.utils.geometry import IMAGE_SIZE, weak_perspective
 
-GRID = 8  # 2.5-D errors are counted in cells of this grid: 32 pixels, 0.3 m / 8 in depth
-HEATMAPS = {"heatmap": CENTRE, "heatmap_corner": CORNER}  # prediction: where in its cell an index points
+# 2.5-D errors are counted in units of EANet's grid: 32 pixels, and 8 units in 0.3 m of depth.
+PIXELS_PER_UNIT, METRES_PER_UNIT = IMAGE_SIZE / 8, 0.3 / 8
+
+Batch = Mapping[str, Tensor]
+Errors = dict[str, tuple[Tensor, Tensor]]  # by name: values, and which of them count (1 or 0; broadcasts)
+
+# The predictions that a term reads: without the first of them it cannot be had.
+READS = {
+    "joints_img": ("joints_img",),
+    "mano_joints_img": ("joints_img",),
+    "heatmap": ("heatmap",),
+    "joints_proj": ("cam", "joints_rough"),
+    "rotmat": ("rotmat",),
+    "shape": ("shape",),
+    "joints_cam": ("joints", "joints_rough"),
+    "mano_joints_cam": ("joints", "joints_rough"),
+    "verts": ("verts", "verts_rough"),
+    "rel_trans": ("rel_trans",),
+    "present": ("present",),
+    "normal": ("verts",),
+    "edge": ("verts",),
+    "laplacian": ("verts",),
+}
 
 
 def grid_units(joints_img: Tensor) -> Tensor:
-    """u, v (pixels) and, where there is one, z (metres) -> 8-grid units (EANet's loss units)."""
-    scale = [GRID / IMAGE_SIZE, GRID / IMAGE_SIZE, GRID / DEPTH_RANGE][: joints_img.shape[-1]]
-    return torch.stack([x * s for x, s in zip(joints_img.unbind(-1), scale, strict=True)], -1)
+    """u, v (pixels) and, where there is one, z (metres) -> units of the loss (..., 2 or 3)."""
+    pixels, depth = joints_img[..., :2], joints_img[..., 2:]
+    return torch.cat([pixels / PIXELS_PER_UNIT, depth / METRES_PER_UNIT], -1)
 
 
 def l1(predicted: Tensor, true: Tensor) -> Tensor:
@@ -49,111 +72,155 @@ def lengths(edges: Tensor) -> Tensor:
     return (edges.square().sum(-1) + 1e-12).sqrt()  # a collapsed edge has a finite gradient
 
 
-def heatmap_loss(logits: Tensor, joints_img: Tensor, point: float = CENTRE) -> Tensor:
+def heatmap_loss(logits: Tensor, joints_img: Tensor, grid: HeatmapGrid) -> Tensor:
     """Divergence (Kullback-Leibler) of a volume (...,S,S,S), axes z, y, x, from the joint (...,3) spread
     trilinearly over the eight cells around it -> (...,1). It learns faster than soft-argmax alone."""
-    side = logits.shape[-1]
-    cells = torch.arange(side, device=logits.device, dtype=torch.float32)
-    grid = joints_to_grid(joints_img, side, point).clamp(0, side - 1)[..., None]  # (...,3,1) x, y, z
-    x, y, z = (1 - (grid - cells).abs()).clamp_min(0).unbind(-2)
+    cells = torch.arange(grid.side, device=logits.device, dtype=torch.float32)
+    index = grid.to_grid(joints_img).clamp(0, grid.side - 1)[..., None]  # (...,3,1) x, y, z
+    x, y, z = (1 - (index - cells).abs()).clamp_min(0).unbind(-2)
     target = z[..., :, None, None] * y[..., None, :, None] * x[..., None, None, :]
     divergence = F.kl_div(logits.flatten(-3).log_softmax(-1), target.flatten(-3), reduction="none")
     return divergence.sum(-1, keepdim=True)
 
 
-def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean over the valid entries; 0 where nothing is valid. `valid` broadcasts over `values`."""
-    valid = valid.expand_as(values)
-    return (values * valid).sum() / valid.sum().clamp_min(1)
+def masked_means(errors: Errors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Mean of the values that count and how many did, by name; 0 of none.
+
+    The mean is that of the whole batch, also where several processes have a part of it each: a process
+    divides its own sum by the mean number over processes, and what is averaged over processes afterwards,
+    as gradients are, is the sum of all by the number of all.
+    """
+    sums = torch.stack([(values * valid).sum() for values, valid in errors.values()])
+    counts = torch.stack([valid.expand_as(values).sum() for values, valid in errors.values()])
+    counts = mean_over_ranks(counts)
+    means = torch.where(counts > 0, sums / counts.clamp_min(1e-9), 0)
+    return dict(zip(errors, means.unbind(), strict=True)), dict(zip(errors, counts.unbind(), strict=True))
 
 
 class Criterion(nn.Module):
-    """All named, unweighted terms of one batch; `total` weighs them. The keyword arguments are the
-    weights (main/config.py, Loss); a term of weight 0, or whose prediction is absent, is left out."""
+    """The named terms of one batch and what they weigh.
 
-    def __init__(self, faces: Tensor, **weights: float):
+    grid: of the network's heat maps. weights: by name, as in main/config.py, Loss; a term of weight 0 is
+    left out, and so is one whose prediction the network does not make.
+    """
+
+    def __init__(self, faces: Tensor, grid: HeatmapGrid, weights: Mapping[str, float]):
         super().__init__()
-        self.weights = {name: weight for name, weight in weights.items() if weight}
+        self.grid = grid
         self.register_buffer("faces", faces, persistent=False)  # (2,F,3)
         self.graph = mesh_graph(faces[0])  # both hands join the same vertices
-        known: dict[str, Callable[[dict, dict], Tensor | None]] = {
-            name: getattr(self, f"_{name}") for name in weights
+        self.weights = {name: weight for name, weight in weights.items() if weight}
+        if not self.weights:
+            raise UserError("every weight of the loss is 0: there is nothing to learn")
+        self.functions: dict[str, Callable[[Batch, Batch], tuple[Tensor, Tensor]]] = {
+            "joints_img": self.joints_img,
+            "mano_joints_img": self.mano_joints_img,
+            "heatmap": self.heatmap,
+            "joints_proj": self.joints_proj,
+            "rotmat": self.rotmat,
+            "shape": self.shape,
+            "joints_cam": self.joints_cam,
+            "mano_joints_cam": self.mano_joints_cam,
+            "verts": self.verts,
+            "rel_trans": self.rel_trans,
+            "present": self.present,
+            "normal": self.normal,
+            "edge": self.edge,
+            "laplacian": self.laplacian,
         }
-        self.terms = {name: known[name] for name in self.weights}
 
-    def forward(self, pred: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        terms = {name: term(pred, batch) for name, term in self.terms.items()}
-        return {name: value for name, value in terms.items() if value is not None}
+    def forward(self, pred: Batch, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Unweighted terms, and of how many values each is the mean (0: nothing was measured)."""
+        names = [name for name in self.weights if READS[name][0] in pred]
+        return masked_means({name: self.functions[name](pred, batch) for name in names})
 
-    def total(self, terms: dict[str, Tensor]) -> Tensor:
+    def total(self, terms: Mapping[str, Tensor]) -> Tensor:
         return torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()
 
-    def _joints_img(self, pred, batch):
-        return self._image_joints(pred["joints_img"], batch, "joints_img")
+    def reads(self) -> set[str]:
+        """The predictions that some term reads."""
+        return {key for name in self.weights for key in READS[name]}
 
-    def _mano_joints_img(self, pred, batch):
-        return self._image_joints(pred["joints_img"], batch, "mano_joints_img")
+    # ---- in the picture: units of 32 pixels and 0.3 m / 8 ----
 
-    def _heatmap(self, pred, batch):
-        for key, point in HEATMAPS.items():
-            if key in pred:
-                error = heatmap_loss(pred[key], batch["mano_joints_img"], point)
-                return masked_mean(error, batch["mano_joints_img_valid"])
-        return None
+    def joints_img(self, pred: Batch, batch: Batch) -> tuple[Tensor, Tensor]:
+        return self.image_error(pred, batch["joints_img"], batch["joints_img_valid"])
 
-    @staticmethod
-    def _image_joints(joints, batch, key):
-        return masked_mean(l1(grid_units(joints), grid_units(batch[key])), batch[f"{key}_valid"])
+    def mano_joints_img(self, pred: Batch, batch: Batch) -> tuple[Tensor, Tensor]:
+        return self.image_error(pred, batch["mano_joints_img"], batch["mano_joints_img_valid"])
 
-    def _joints_proj(self, pred, batch):
+    def image_error(self, pred: Batch, true: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """A label that no soft-argmax reaches would pull for ever at what cannot move."""
+        error = l1(grid_units(pred["joints_img"]), grid_units(true))
+        return error, valid * self.grid.reachable(true)
+
+    def heatmap(self, pred: Batch, batch: Batch) -> tuple[Tensor, Tensor]:
+        true, valid = annotated_else_fit(batch, batch["mano_joints_img_valid"])
+        return heatmap_loss(pred["heatmap"], true, self.grid), valid
+
+    def joints_proj(self, pred: Batch, batch: Batch) -> tuple[Tensor, Tensor]:
+        true, valid = annotated_else_fit(batch, batch["pose_valid"])
         projected = weak_perspective(pred.get("joints_rough", pred["joints"]), pred["cam"])
-        error = l1(grid_units(projected), grid_units(batch["mano_joints_img"][..., :2]))
-        return masked_mean(error, batch["pose_valid"])
+        return l1(grid_units(projected), grid_units(true[..., :2])), valid
 
-    def _rotmat(self, pred, batch):
-        return masked_mean(l1(pred["rotmat"], batch["rotmat"]), batch["pose_valid"][..., None])
+    # ---- MANO parameters and the relative translation (metres) ----
 
-    def _shape(self, pred, batch):
-        return masked_mean(l1(pred["shape"], batch["shape"]), batch["shape_valid"])
+    def rotmat(self, pred: Batch, batch: Batch) -> tuple[Tensor, Tensor]:
+        return l1(pred["rotmat"], batch["rotmat"]), batch["pose_valid"][..., None]
 
-    def _joints_cam(self, pred, batch):
-        return self._rough_and_refined(pred, "joints", batch["joints_cam"], batch["joints_cam_valid"])
+    def shape(self, pred: Batch, batch: Batch) -> tuple[Tensor, Tensor]:
+        return l1(pred["shape"], batch["shape"]), batch["shape_valid"]
 
-    def _mano_joints_cam(self, pred, batch):
-        return self._rough_and_refined(pred, "joints", batch["mano_joints_cam"], batch["pose_valid"])
+    def rel_trans(self, pred: Batch, batch: Batch) -> tuple[Tensor, Tensor]:
+        return l1(pred["rel_trans"], batch["rel_trans"]), batch["rel_trans_valid"]
 
-    def _verts(self, pred, batch):
-        return self._rough_and_refined(pred, "verts", batch["verts_cam"], batch["pose_valid"])
+    def present(self, pred: Batch, batch: Batch) -> tuple[Tensor, Tensor]:
+        error = F.binary_cross_entropy_with_logits(pred["present"], batch["present"], reduction="none")
+        return error, torch.ones_like(error)
 
-    @staticmethod
-    def _rough_and_refined(pred, key, true, valid):
-        names = {f"{key}_rough", key} & pred.keys()
-        return torch.stack([masked_mean(l1(pred[name], true), valid) for name in sorted(names)]).sum()
+    # ---- both meshes, rough and refined: metres ----
 
-    def _rel_trans(self, pred, batch):
-        return masked_mean(l1(pred["rel_trans"], batch["rel_trans"]), batch["rel_trans_valid"])
+    def joints_cam(self, pred: Batch, batch: Batch) -> tuple[Tensor, Tensor]:
+        return rough_and_refined(pred, "joints", batch["joints_cam"]), batch["joints_cam_valid"]
 
-    def _present(self, pred, batch):
-        if "present" not in pred:
-            return None
-        return F.binary_cross_entropy_with_logits(pred["present"].float(), batch["present"])
+    def mano_joints_cam(self, pred: Batch, batch: Batch) -> tuple[Tensor, Tensor]:
+        return rough_and_refined(pred, "joints", batch["mano_joints_cam"]), batch["pose_valid"]
 
-    def _normal(self, pred, batch):
-        edges, true_edges = self._edges(pred, batch)
-        return masked_mean(normal_loss(edges, true_edges), batch["pose_valid"])
+    def verts(self, pred: Batch, batch: Batch) -> tuple[Tensor, Tensor]:
+        return rough_and_refined(pred, "verts", batch["verts_cam"]), batch["pose_valid"]
 
-    def _edge(self, pred, batch):
-        edges, true_edges = self._edges(pred, batch)
-        return masked_mean(edge_loss(edges, true_edges), batch["pose_valid"])
+    # ---- the refined mesh: |cosine|, metres, metres ----
 
-    def _laplacian(self, pred, batch):
-        error = l1(self._uniform_laplacian(pred["verts"]), self._uniform_laplacian(batch["verts_cam"]))
-        return masked_mean(error, batch["pose_valid"])
+    def normal(self, pred: Batch, batch: Batch) -> tuple[Tensor, Tensor]:
+        return normal_loss(*self.edges(pred, batch)), batch["pose_valid"]
 
-    def _edges(self, pred, batch):
+    def edge(self, pred: Batch, batch: Batch) -> tuple[Tensor, Tensor]:
+        return edge_loss(*self.edges(pred, batch)), batch["pose_valid"]
+
+    def laplacian(self, pred: Batch, batch: Batch) -> tuple[Tensor, Tensor]:
+        predicted, true = self.uniform_laplacian(pred["verts"]), self.uniform_laplacian(batch["verts_cam"])
+        return l1(predicted, true), batch["pose_valid"]
+
+    def edges(self, pred: Batch, batch: Batch) -> tuple[Tensor, Tensor]:
         return corner_edges(pred["verts"], self.faces), corner_edges(batch["verts_cam"], self.faces)
 
-    def _uniform_laplacian(self, verts: Tensor) -> Tensor:
+    def uniform_laplacian(self, verts: Tensor) -> Tensor:
         """Each vertex minus the mean of its neighbours: (B,2,V,3) -> (B,2,V,3)."""
         flat = verts.flatten(0, 1)
-        return (flat - self.graph.inverse_root.square() * self.graph.sum(flat)).unflatten(0, verts.shape[:2])
+        mean = self.graph.inverse_root.square() * self.graph.sum(flat)
+        return (flat - mean).unflatten(0, verts.shape[:2])
+
+
+def annotated_else_fit(batch: Batch, fit_valid: Tensor) -> tuple[Tensor, Tensor]:
+    """2.5-D joints (B,2,21,3): the annotated one where there is one, else the fit's; which are either."""
+    annotated = batch["joints_img_valid"]
+    true = torch.where(annotated > 0, batch["joints_img"], batch["mano_joints_img"])
+    return true, torch.maximum(annotated, fit_valid.expand_as(annotated))
+
+
+def rough_and_refined(pred: Batch, key: str, true: Tensor) -> Tensor:
+    """L1 of the refined mesh, plus that of the rough one where the network has one."""
+    error = l1(pred[key], true)
+    if f"{key}_rough" in pred:
+        error = error + l1(pred[f"{key}_rough"], true)
+    return error

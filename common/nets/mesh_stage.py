@@ -1,6 +1,6 @@
 """Mesh stage: self-joint transformer and MANO regressor (figure, middle box).
 
-Shapes: B batch, 2 hands, 21 joint tokens of c channels, A = c + c/4 channels of F*.
+Shapes: B batch, 2 hands, 21 joint tokens of c channels, A channels of F*.
 """
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from common.hand.joints import NUM_JOINTS, WRIST
 from common.hand.mano import ManoLayer
-from common.nets.heatmap import normalise_joints
+from common.nets.heatmap import HeatmapGrid
 from common.nets.layers import PerHand, SelfAttention
 from common.utils.geometry import IMAGE_SIZE, rotation_6d_to_matrix
 
@@ -16,6 +16,7 @@ from common.utils.geometry import IMAGE_SIZE, rotation_6d_to_matrix
 # norm of the first steps 169-978 against 7.9).
 TOKEN_SCALE, POOLED_SCALE = 1 / 32, 1 / 8
 PIXELS_PER_METRE = 800.0  # a hand of 20 cm covers about 160 pixels of the crop
+ROTATIONS = 16 * 6  # numbers: six for each MANO joint
 
 
 class SelfJointTransformer(nn.Sequential):
@@ -30,27 +31,18 @@ class SelfJointTransformer(nn.Sequential):
 
 
 class MeshStage(nn.Module):
-    """F_J, J and F* -> MANO parameters, camera, relative translation, presence, rough mesh M_r.
+    """F_J, J and F* -> MANO parameters, camera, relative translation, presence, rough mesh M_r."""
 
-    Ablation: without="mesh_stage" has no transformer; an FC layer regresses the rotations from pooled F*.
-    """
-
-    def __init__(
-        self, channels: int, adapted: int, sjt_blocks: int, mano: ManoLayer, without: str = "nothing"
-    ):
+    def __init__(self, channels: int, adapted: int, sjt_blocks: int, grid: HeatmapGrid, mano: ManoLayer):
         super().__init__()
-        self.mano = mano
-        self.sjt, evidence = None, adapted
-        if without != "mesh_stage":
-            self.sjt = PerHand(lambda: SelfJointTransformer(channels, sjt_blocks))
-            evidence = NUM_JOINTS * (channels + 3)
-        self.rotation = PerHand(lambda: nn.Linear(evidence, 16 * 6))
+        self.grid, self.mano = grid, mano
+        placed = adapted + NUM_JOINTS * 3  # pooled F* and J
+        self.sjt = PerHand(lambda: SelfJointTransformer(channels, sjt_blocks))
+        self.rotation = PerHand(lambda: nn.Linear(NUM_JOINTS * (channels + 3), ROTATIONS))
         self.shape = PerHand(lambda: nn.Linear(adapted, 10))
-        self.cam = PerHand(lambda: nn.Linear(adapted + NUM_JOINTS * 3, 3))
+        self.cam = PerHand(lambda: nn.Linear(placed, 3))
         self.presence = PerHand(lambda: nn.Linear(adapted, 1))
-        self.rel_trans = nn.Sequential(
-            nn.Linear(2 * (adapted + NUM_JOINTS * 3), channels), nn.ReLU(), nn.Linear(channels, 3)
-        )
+        self.rel_trans = nn.Sequential(nn.Linear(2 * placed, channels), nn.ReLU(), nn.Linear(channels, 3))
         self.reset_regressors()
 
     def reset_regressors(self) -> None:
@@ -61,19 +53,25 @@ class MeshStage(nn.Module):
             start_at(self.shape.hands[hand], torch.zeros(10))
             start_at(self.cam.hands[hand], torch.zeros(3))
             with torch.no_grad():
-                wrist_uv = self.cam.hands[hand].weight[1:, -3 * NUM_JOINTS :][:, 3 * WRIST : 3 * WRIST + 2]
-                wrist_uv.copy_(torch.eye(2))
+                of_joints = self.cam.hands[hand].weight[1:, -3 * NUM_JOINTS :]  # tx, ty from J
+                of_joints[:, 3 * WRIST : 3 * WRIST + 2] = torch.eye(2)
         start_at(self.rel_trans[-1], torch.zeros(3))
 
-    def forward(self, stage: dict[str, Tensor]) -> dict[str, Tensor]:
-        pooled = stage["adapted"].mean((-2, -1)) * POOLED_SCALE  # (B,2,A)
-        tokens = None if self.sjt is None else self.sjt(stage["joint_features"]).float()  # F*_J (B,2,21,c)
+    def forward(self, hands: dict[str, Tensor], joints_img: Tensor) -> dict[str, Tensor]:
+        """The joint stage's features and J -> rotmat (B,2,16,3,3), shape (B,2,10), cam (B,2,3),
+        rel_trans (B,3), present (B,2) logits, verts_rough (B,2,778,3), joints_rough (B,2,21,3)."""
+        joints = self.grid.normalise(joints_img)  # (B,2,21,3) in [-1,1]
+        pooled = hands["adapted"].mean((-2, -1)) * POOLED_SCALE  # (B,2,A)
+        evidence = self.pose_evidence(hands, pooled, joints)
         with torch.autocast(pooled.device.type, enabled=False):  # heads and MANO in float32
-            return self.regress(tokens, pooled.float(), stage["joints_img"])
+            return self.regress(evidence.float(), pooled.float(), joints)
 
-    def regress(self, tokens: Tensor | None, pooled: Tensor, joints_img: Tensor) -> dict[str, Tensor]:
-        joints = normalise_joints(joints_img)  # (B,2,21,3) in [-1,1]
-        evidence = pooled if tokens is None else flat_tokens(tokens, joints)
+    def pose_evidence(self, hands: dict[str, Tensor], pooled: Tensor, joints: Tensor) -> Tensor:
+        """What the rotations are read from: concat(F*_J, J), flat."""
+        tokens = self.sjt(hands["joint_features"])  # F*_J (B,2,21,c)
+        return flat_tokens(tokens.float(), joints)
+
+    def regress(self, evidence: Tensor, pooled: Tensor, joints: Tensor) -> dict[str, Tensor]:
         rotmat = rotation_6d_to_matrix(self.rotation(evidence).unflatten(-1, (16, 6)))
         shape = self.shape(pooled)
         placed = torch.cat([pooled, joints.flatten(2)], -1)  # (B,2,A+63)

@@ -1,6 +1,6 @@
 """Refine stage: per-vertex offsets from early image features by a graph network (figure, bottom box).
 
-Follows HandAR's three-stage design, which LGNet takes over. Shapes: B batch, 2 hands, 778 vertices.
+Follows HandAR's three-stage design, which LGNet takes over. Shapes: B batch, 2 hands, V = 778 vertices.
 """
 
 import torch
@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from common.hand.joints import NUM_JOINTS, RIGHT, WRIST
 from common.hand.mano import ManoLayer
+from common.hand.mirror import MIRROR_POINT
 from common.nets.graph import GraphStack, mesh_graph
-from common.nets.heatmap import normalise_joints, sample_at
+from common.nets.heatmap import HeatmapGrid, sample_at
 from common.nets.layers import fold_hands
 from common.utils.geometry import weak_perspective
 
@@ -30,46 +31,68 @@ class RefineStage(nn.Module):
         adapted: int,
         hidden: int,
         refine_graph: str,
+        grid: HeatmapGrid,
         mano: ManoLayer,
     ):
         super().__init__()
-        self.mano, self.maps = mano, len(early)
-        self.register_buffer("mirror", torch.tensor([[1.0, 1, 1], [-1, 1, 1]]), persistent=False)
+        self.grid, self.mano, self.maps = grid, mano, len(early)
+        as_right = torch.stack([torch.ones(3), torch.as_tensor(MIRROR_POINT)])  # (2,3) of each hand
+        self.register_buffer("mirror", as_right[:, None], persistent=False)
         self.reduce = nn.Conv2d(features + adapted, hidden, 1)  # F_h and F*_h, before sampling
         self.broadcast = nn.Linear(adapted, hidden)  # "global broadcast"
-        inputs = 3 + sum(early) + 2 * hidden + 3 + 3 * NUM_JOINTS
+        inputs = 3 + sum(early) + 3 + hidden + hidden + 3 * NUM_JOINTS  # as node_features lays them
         self.padding = -inputs % 8  # odd widths fall on slow matrix kernels
         graph = mesh_graph(mano.faces[RIGHT])
         self.graph = GraphStack(refine_graph, graph, inputs + self.padding, hidden, 3)
-        last = [m for m in self.graph[-1].modules() if isinstance(m, nn.Linear)][-1]
-        nn.init.zeros_(last.weight)  # training starts from M_r
-        nn.init.zeros_(last.bias)
+        self.start_at_rough()
+
+    def start_at_rough(self) -> None:
+        """Training starts from M_r: the last layer gives dM = 0."""
+        linears = [module for module in self.graph[-1].modules() if isinstance(module, nn.Linear)]
+        nn.init.zeros_(linears[-1].weight)
+        nn.init.zeros_(linears[-1].bias)
 
     def forward(
-        self, image: Tensor, early: list[Tensor], stage: dict[str, Tensor], rough: dict[str, Tensor]
+        self,
+        image: Tensor,
+        early: list[Tensor],
+        hands: dict[str, Tensor],
+        joints_img: Tensor,
+        rough: dict[str, Tensor],
     ) -> dict[str, Tensor]:
+        """Normalised picture, early maps, the joint stage's features and J, the mesh stage's prediction ->
+        verts (B,2,V,3), joints (B,2,21,3), each hand about its own wrist, metres."""
         verts = rough["verts_rough"]
-        nodes = self.node_features(image, early, stage, verts.detach(), rough["cam"].detach())
-        offsets = fold_hands(self.graph, nodes)  # (B,2,778,3)
-        refined = verts + offsets.float() * self.mirror[:, None] * REACH
+        local = self.local_projection(image, early, hands, verts.detach(), rough["cam"].detach())
+        whole = self.global_broadcast(hands, joints_img.detach())
+        nodes = self.node_features(local, whole)
+        offsets = fold_hands(self.graph, nodes).float() * self.mirror * REACH  # dM (B,2,V,3)
+        refined = verts + offsets
         joints = self.mano.joints(refined)
         wrist = joints[:, :, WRIST : WRIST + 1]
         return {"verts": refined - wrist, "joints": joints - wrist}
 
-    def node_features(
-        self, image: Tensor, early: list[Tensor], stage: dict[str, Tensor], verts: Tensor, cam: Tensor
-    ) -> Tensor:
-        """What each vertex sees at its projection and knows of the whole hand: (B,2,778,inputs)."""
-        batch, hands, count = verts.shape[:3]
-        pixels = weak_perspective(verts, cam)  # (B,2,778,2)
-        seen = (image, *early[: self.maps])
-        local = [sample_at(m, pixels.flatten(1, 2)).unflatten(1, (hands, count)) for m in seen]
-        deep = torch.cat([stage["features"], stage["adapted"]], 2)
-        deep = sample_at(fold_hands(self.reduce, deep).flatten(0, 1), pixels.flatten(0, 1))
-        pooled = self.broadcast(stage["adapted"].mean((-2, -1)))[:, :, None]
-        joints = normalise_joints(stage["joints_img"].detach()) * self.mirror[:, None]
-        own = [verts * self.mirror[:, None] / REACH, deep.unflatten(0, (batch, hands))]
-        whole = [pooled, joints.flatten(2)[:, :, None]]
-        parts = [*local, *own, *(x.expand(-1, -1, count, -1) for x in whole)]
-        parts.append(verts.new_zeros(batch, hands, count, self.padding))
-        return torch.cat([x.to(deep.dtype) for x in parts], -1)
+    def local_projection(
+        self, image: Tensor, early: list[Tensor], hands: dict[str, Tensor], verts: Tensor, cam: Tensor
+    ) -> list[Tensor]:
+        """What each vertex sees where it falls in the picture, and where it is: (B,2,V,.) each."""
+        pixels = weak_perspective(verts, cam)  # (B,2,V,2)
+        of_both = pixels.flatten(1, 2)  # the picture and the early maps belong to both hands
+        maps = (image, *early[: self.maps])
+        shallow = [sample_at(m, of_both).unflatten(1, pixels.shape[1:3]) for m in maps]
+        deep = fold_hands(self.reduce, torch.cat([hands["features"], hands["adapted"]], 2))
+        deep = sample_at(deep.flatten(0, 1), pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])
+        return [*shallow, verts * self.mirror / REACH, deep]
+
+    def global_broadcast(self, hands: dict[str, Tensor], joints_img: Tensor) -> list[Tensor]:
+        """What all vertices of a hand are told: pooled F*_h (B,2,hidden) and J (B,2,63)."""
+        pooled = self.broadcast(hands["adapted"].mean((-2, -1)))
+        joints = self.grid.normalise(joints_img) * self.mirror
+        return [pooled, joints.flatten(2)]
+
+    def node_features(self, local: list[Tensor], whole: list[Tensor]) -> Tensor:
+        """Side by side in float32, padded: (B,2,V,inputs)."""
+        batch, hands, count = local[0].shape[:3]
+        whole = [x[:, :, None].expand(-1, -1, count, -1) for x in whole]
+        padding = local[0].new_zeros(batch, hands, count, self.padding)
+        return torch.cat([x.float() for x in (*local, *whole, padding)], -1)

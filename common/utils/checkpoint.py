@@ -35,7 +35,10 @@ def load_tensors(path: Path) -> dict[str, Any]:
 
 
 def load_snapshot(path: Path) -> dict[str, Any]:
-    """A snapshot of this project: at least `network` (state dict) and `config` (nested plain dict)."""
+    """A snapshot of this project: at least `network` (state dict) and `config` (nested plain dict).
+
+    Raises UserError on any other file, of which nothing is run.
+    """
     snapshot = load_tensors(path)
     if not isinstance(snapshot, dict) or not {"network", "config"} <= snapshot.keys():
         raise UserError(f"{path} is not an LGNet snapshot: it has no network or no config")
@@ -45,18 +48,26 @@ def load_snapshot(path: Path) -> dict[str, Any]:
 
 
 def snapshot_path(folder: Path, epoch: int) -> Path:
+    """Where the snapshot of an epoch lies in a run's model_dump/."""
     return folder / f"snapshot_{epoch}.pth"
 
 
 def snapshot_epochs(folder: Path) -> list[int]:
     """Epochs that have a whole snapshot in the folder, ascending."""
-    names = (re.fullmatch(r"snapshot_(\d+)\.pth", p.name) for p in folder.glob("snapshot_*.pth"))
-    return sorted(int(match[1]) for match in names if match)
+    epochs = []
+    for path in folder.glob("snapshot_*.pth"):
+        match = re.fullmatch(r"snapshot_(\d+)\.pth", path.name)
+        if match:
+            epochs.append(int(match[1]))
+    return sorted(epochs)
 
 
 def half_precision(network: dict[str, Tensor]) -> dict[str, Tensor]:
     """Floating-point entries in half precision, for shipping; loading copies them back into float32."""
-    return {k: v.half() if v.is_floating_point() else v for k, v in network.items()}
+    halved = {}
+    for name, value in network.items():
+        halved[name] = value.half() if value.is_floating_point() else value
+    return halved
 
 
 def git_commit(root: Path) -> str:
@@ -68,6 +79,7 @@ def git_commit(root: Path) -> str:
         ).strip()
 
     try:
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+        commit = git("rev-parse", "HEAD")
+        return f"{commit}+changes" if git("status", "--porcelain") else commit
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

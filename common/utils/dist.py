@@ -9,30 +9,39 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch import Tensor
 
 from common.utils.errors import UserError, explained, user_message
 
+HIGHEST = 9999  # no machine has more GPUs; keeps a mistyped span short
+
 
 def parse_devices(text: str | None) -> list[torch.device]:
-    """`0,1`, `0-3`, `cpu`, `cpu,cpu` (two processes) or None (the first GPU, else the CPU) -> devices
-    that are there."""
+    """--gpu as typed -> devices that exist, one for each process.
+
+    `0,1` or `0-3` GPUs; `cpu`, or `cpu,cpu` for two processes; None: the first GPU, else the CPU.
+    """
     count = torch.cuda.device_count()
     if text is None:
         return [torch.device("cuda", 0) if count else torch.device("cpu")]
-    if {part.strip().lower() for part in text.split(",")} == {"cpu"}:
-        return [torch.device("cpu") for _ in text.split(",")]
+    words = [part.strip().lower() for part in text.split(",")]
+    if set(words) == {"cpu"}:
+        return [torch.device("cpu") for _ in words]
     indices = _indices(text)
-    absent = [i for i in indices if i >= count]
+    absent = [str(i) for i in indices if i >= count]
     if absent:
-        there = f"there are {count}, counted from 0" if count else "this machine has none; use --gpu cpu"
-        raise UserError(f"--gpu {text}: no GPU {', '.join(map(str, absent))} ({there})")
+        way_out = f"there are {count}, counted from 0" if count else "this machine has none; use --gpu cpu"
+        raise UserError(f"--gpu {text}: no GPU {', '.join(absent)} ({way_out})")
     return [torch.device("cuda", i) for i in indices]
 
 
 def _indices(text: str) -> list[int]:
+    """`0,2-4` -> [0, 2, 3, 4]."""
+    indices: list[int] = []
     try:
-        spans = [[int(end) for end in part.split("-")] for part in text.split(",")]
-        indices = [i for span in spans for i in range(span[0], min(span[-1], 9999) + 1)]
+        for span in text.split(","):
+            ends = [int(end) for end in span.split("-")]
+            indices += range(ends[0], min(ends[-1], HIGHEST) + 1)
     except ValueError:
         indices = []
     if not indices or len(set(indices)) < len(indices):
@@ -77,8 +86,19 @@ def _process(
 
 
 def rank() -> int:
+    """This process's number in the group, from 0; 0 without a group. The first one writes and speaks."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
+    """How many processes work together."""
     return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def mean_over_ranks(values: Tensor) -> Tensor:
+    """The mean of a tensor over all processes, without gradient; of one process the tensor itself."""
+    if world_size() == 1:
+        return values
+    total = values.detach().clone()
+    dist.all_reduce(total)
+    return total / world_size()

@@ -1,6 +1,8 @@
 """What a run writes about itself: text log, a JSON line per epoch, TensorBoard."""
 
+import contextlib
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,14 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from common.utils.errors import explained, keep_traceback
+
 
 class RunLog:
-    """Writes log.txt, metrics.jsonl and log/ (TensorBoard); nothing if `quiet`, as in other processes."""
+    """Writes log.txt, metrics.jsonl and log/ (TensorBoard); nothing if `quiet`, as in other processes.
+
+    `with RunLog(folder) as log:` also writes down how a run died, in whatever process that was.
+    """
 
     def __init__(self, folder: Path, quiet: bool = False):
         self.folder, self.quiet = folder, quiet
@@ -18,11 +25,30 @@ class RunLog:
             folder.mkdir(parents=True, exist_ok=True)
             self.board = SummaryWriter(str(folder / "log"))
 
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
+        self.close()
+        if error is None:
+            return
+        file = self.folder / "log.txt"
+        sentence = explained(error, file) if isinstance(error, Exception) else None
+        with contextlib.suppress(OSError):  # a full disk: the error itself says so
+            if isinstance(error, KeyboardInterrupt):
+                self._note("stopped")
+            elif sentence is None:  # a fault of ours
+                keep_traceback(error, file)
+            else:
+                self._note(f"error: {sentence}")
+        if sentence is not None:
+            raise sentence from error
+
     def say(self, message: str) -> None:
-        """One line to the screen (above a progress bar) and to log.txt."""
+        """One line to the screen (above a progress bar) and, with the time, to log.txt."""
         if not self.quiet:
             tqdm.write(message)
-            self._append("log.txt", message)
+            self._note(message)
 
     def scalars(self, group: str, values: dict[str, float], step: int) -> None:
         if not self.quiet:
@@ -38,6 +64,9 @@ class RunLog:
         """One JSON line in metrics.jsonl."""
         if not self.quiet:
             self._append("metrics.jsonl", json.dumps(entry))
+
+    def _note(self, message: str) -> None:
+        self._append("log.txt", f"{datetime.now():%Y-%m-%d %H:%M:%S} {message}")
 
     def _append(self, name: str, line: str) -> None:
         with open(self.folder / name, "a", encoding="utf-8") as file:
