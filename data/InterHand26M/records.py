@@ -58,7 +58,7 @@ def load_frames(folder: Path, split: str, use_fits: bool, log: Callable[[str], N
     valid = np.zeros((len(table), 2), bool)
     for row, key in enumerate(table):
         for side, fit in enumerate(fits.get(key, ())):
-            if fit is not None and np.isfinite(fit).all():
+            if fit is not None and (np.abs(fit) < files.LARGEST).all():
                 numbers[row, side] = fit
                 valid[row, side] = True
     pose, shape, trans = np.split(numbers, [48, 58], axis=-1)
