@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from common.hand.joints import HANDS, INTERHAND_TO_JOINTS
 from common.utils.errors import UserError
-from data.json_files import HAND_TYPES, hand_type_of, image_of, images_and_annotations, parse_rows, read_json
+from data.json_files import (
+    HAND_TYPES,
+    hand_type_of,
+    image_of,
+    images_and_annotations,
+    parse_rows,
+    read_json,
+    size_of,
+)
 
 SPLITS = ("train", "val", "test")
 # the two hands lie one after the other in a list of 42
@@ -115,7 +123,7 @@ def _data_row(row: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": np.int64(int(row["id"])),
         "file": image["file_name"].encode(),
-        "size": (np.int32(int(image["width"])), np.int32(int(image["height"]))),
+        "size": size_of(image),
         "capture": str(image["capture"]).encode(),
         "camera": str(image["camera"]).encode(),
         "frame": str(image["frame_idx"]).encode(),
