@@ -1,4 +1,4 @@
-"""The data sets by name, and the loader of the map-style ones."""
+"""The data sets, and the loader of the map-style ones; main/build.py chooses among them."""
 
 from data.Folder import Folder
 from data.HIC import HIC
@@ -6,6 +6,4 @@ from data.InterHand26M import InterHand26M
 from data.loader import build_loader
 from data.Synthetic import SyntheticStream
 
-DATASETS = {"InterHand26M": InterHand26M, "HIC": HIC, "Folder": Folder, "Synthetic": SyntheticStream}
-
-__all__ = ["DATASETS", "build_loader"]
+__all__ = ["HIC", "Folder", "InterHand26M", "SyntheticStream", "build_loader"]

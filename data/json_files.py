@@ -8,6 +8,7 @@ from typing import Any
 from common.utils.errors import UserError
 
 HAND_TYPES = ("right", "left", "interacting")
+MOST_PIXELS = 2**20  # a side; OpenCV reads no larger picture
 Row = dict[str, Any]
 Named = tuple[str, Any]  # what a message calls a row, and the row
 
@@ -48,6 +49,14 @@ def image_of(row: Row, images: dict[int, Row]) -> Row:
     if row["image_id"] not in images:
         raise ValueError(f"image_id {row['image_id']} is not among the images")
     return images[row["image_id"]]
+
+
+def size_of(image: Row) -> tuple[int, int]:
+    """Width, height in pixels; ValueError where they are none."""
+    width, height = int(image["width"]), int(image["height"])
+    if not (0 < width < MOST_PIXELS and 0 < height < MOST_PIXELS):
+        raise ValueError(f"its picture is {width} x {height} pixels")
+    return width, height
 
 
 def hand_type_of(row: Row) -> str:

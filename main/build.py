@@ -8,12 +8,10 @@ from typing import Any
 from common.hand.mano import ManoLayer
 from common.utils.dist import rank, world_size
 from common.utils.errors import UserError
-from data import DATASETS, build_loader
+from data import HIC, Folder, InterHand26M, SyntheticStream, build_loader
 from data.augment import AugmentSettings
-from data.InterHand26M import InterHand26M
 from data.loader import EpochLoader, RepeatedBatches
 from data.Synthetic.draws import TEST_SEED
-from data.Synthetic.stream import SyntheticStream
 from main.config import Config, Data, Paths, Test, from_dict, override
 
 TEST_SECTIONS = ("paths", "data", "test")  # what --set may change of a test; the rest is the snapshot's own
@@ -107,9 +105,9 @@ def test_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> It
         samples = config.data.synthetic_test
         return _stream(config, mano, batch_size, TEST_SEED, samples, rank(), world_size())
     if paths.hic_path:
-        dataset = DATASETS["HIC"](mano, paths.hic_path, limit=limit, log=log)
+        dataset = HIC(mano, paths.hic_path, limit=limit, log=log)
     elif paths.folder_path:
-        dataset = DATASETS["Folder"](paths.folder_path, limit=limit, log=log)
+        dataset = Folder(paths.folder_path, limit=limit, log=log)
     else:
         dataset = _interhand(config, mano, config.test.split, log)
     return build_loader(dataset, batch_size, config.data.workers, rank=rank(), world=world_size())
@@ -118,7 +116,7 @@ def test_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> It
 def _stream(
     config: Config, mano: ManoLayer, batch_size: int, seed: int, samples: int, rank: int = 0, world: int = 1
 ) -> SyntheticStream:
-    return DATASETS["Synthetic"](
+    return SyntheticStream(
         mano,
         batch_size,
         seed,
@@ -140,7 +138,7 @@ def _interhand(
     seed: int = 0,
 ) -> InterHand26M:
     data, paths = config.data, config.paths
-    return DATASETS["InterHand26M"](
+    return InterHand26M(
         mano,
         paths.interhand_anno_dir,
         paths.interhand_images_path,

@@ -38,7 +38,7 @@ class Data:  # what to train on; a test starts from the defaults but where said
     hands: Literal["IH", "SH", "all"] = "IH"  # interacting, single; a test starts from all
     hand_type_valid_only: bool = True  # drop records whose hand type is not reliable; a test keeps them
     use_fits: bool = True  # MANO fits; switch off where smplx_path is not the model they were made with
-    workers: CountOrZero = 4  # loader processes; 0 loads in the training process
+    workers: CountOrZero = 4  # loader processes, at most one a core; 0 loads in the process itself
     limit: Count | None = None  # only the first records of a split
     synthetic_cone: Degrees = 60.0  # half angle of wrist orientations; a test starts from 20
     synthetic_view: Literal["any", "own", "front"] = "any"  # either, over the shoulder (a test's), from ahead

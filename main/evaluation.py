@@ -1,8 +1,7 @@
 """One evaluation from predictions to report, as test.py runs it."""
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from common.base import evaluate
 from common.eval.metrics import Metrics
 from common.eval.placement import about_wrists
 from common.eval.predictions import Predictions, read_predictions
-from common.eval.protocols import LGNET, Protocol
+from common.eval.protocols import LGNET
 from common.eval.results import About, Results, per_sample, results, typical
 from common.hand.joints import BONES
 from common.hand.mano import ManoLayer
@@ -23,88 +22,45 @@ from common.show.figures import gallery_row
 from common.show.page import page
 from common.show.report import screen_text
 from common.targets import add_targets, to_device
-from common.utils.checkpoint import git_commit
 from common.utils.dist import rank, world_size
-from common.utils.files import picture_bytes, require_writable, write_bytes, write_json
-from main import build, cli
-from main.config import Config
+from common.utils.files import picture_bytes, write_bytes, write_json
 
 Predict = Callable[[dict[str, Any]], dict[str, Tensor]]
 Gallery = list[tuple[str, bytes]]  # caption, PNG
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What is tested: a network, or predictions from a file (then without a checkpoint)."""
-
-    predict: Predict
-    title: str
-    checkpoint: Path | None = None
-    epoch: int | None = None
-    trained_at: str | None = None  # commit of the training
-    predictions: Path | None = None
-
-
 def run(
-    subject: Subject,
+    predict: Predict,
+    about: About,
+    metrics: Metrics,
     loader: Iterable[dict[str, Any]],
-    mano: ManoLayer,
     device: torch.device,
-    protocols: tuple[Protocol, ...],
-    config: Config,
     folder: Path,
     save: Path | None = None,
     notes: Sequence[str] = (),
 ) -> None:
     """Evaluate this process's share of the loader; the first process prints the table and writes `folder`.
 
-    save: where the predictions go; notes: what the results must say of the data.
+    metrics: still empty; save: where the predictions go; notes: what results must say of the predictions.
     """
-    if save:
-        require_writable(save)  # now, not after hours
-    metrics, kept = Metrics(mano, protocols, config.test.penetration), Predictions()
+    kept, mano = Predictions(), metrics.mano
     consumers = {"metrics": metrics.update}
     if save:
         consumers["save"] = kept.add
-    spent = gather(metrics, evaluate(subject.predict, loader, mano, device, consumers))
+    spent = gather(metrics, evaluate(predict, loader, mano, device, consumers))
     if rank() == 0:
-        tested = results(metrics, about(subject, config, mano, device, save, spent), notes)
+        about = replace(about, metrics_per_second=_rate(spent, "metrics"))
+        if about.checkpoint:  # else the predictions were only read
+            about = replace(about, pictures_per_second=_rate(spent, "predict"))
+        tested = results(metrics, about, notes)
         print(screen_text(tested))  # first: a full disk may take the files
         write_json(folder / "metrics.json", tested.to_plain())
-        gallery = draw_gallery(typical(metrics), subject.predict, loader, mano, device)
-        write_report(metrics, tested, gallery, mano, folder)
+        gallery = draw_gallery(typical(metrics), predict, loader, mano, device)
+        write_report(metrics, tested, gallery, folder)
     if save:
         write_predictions(kept, save)
     if rank() == 0:
         print(f"results: {folder / 'metrics.json'}")
-
-
-def about(
-    subject: Subject,
-    config: Config,
-    mano: ManoLayer,
-    device: torch.device,
-    save: Path | None,
-    spent: list[dict[str, float]],
-) -> About:
-    """What the numbers do not say; spent: the times of each process."""
-    file = save or subject.predictions
-    return About(
-        title=subject.title,
-        data=build.describe_test_data(config),
-        synthetic=build.is_synthetic(config),
-        hand_model=mano.name,
-        device=f"{world_size()} x {device.type}",
-        command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        commit=git_commit(cli.ROOT),
-        config=config.to_dict(),
-        checkpoint=str(subject.checkpoint) if subject.checkpoint else None,
-        epoch=subject.epoch,
-        trained_at=subject.trained_at,
-        predictions=str(file) if file else None,
-        pictures_per_second=_rate(spent, "predict") if subject.checkpoint else None,
-        metrics_per_second=_rate(spent, "metrics"),
-    )
 
 
 def _rate(spent: list[dict[str, float]], part: str) -> float | None:
@@ -113,12 +69,13 @@ def _rate(spent: list[dict[str, float]], part: str) -> float | None:
     return sum(rates) if rates else None
 
 
-def write_report(metrics: Metrics, tested: Results, gallery: Gallery, mano: ManoLayer, folder: Path) -> None:
+def write_report(metrics: Metrics, tested: Results, gallery: Gallery, folder: Path) -> None:
     """Write what people read of the numbers, and say where."""
     write_bytes(folder / "per_sample.csv", per_sample(metrics).encode())
-    pictures = draw_figures(tested, mano, folder)
+    pictures = draw_figures(tested, metrics.mano, folder)
     write_bytes(folder / "report.html", page(tested, pictures, gallery).encode())
-    rates = {"predicted": tested.about.pictures_per_second, "measured": tested.about.metrics_per_second}
+    about = tested.about
+    rates = {"predicted": about.pictures_per_second, "measured": about.metrics_per_second}
     words = [f"{rate:.1f} {what}" for what, rate in rates.items() if rate is not None]
     if words:
         print(f"pictures a second: {', '.join(words)}")

@@ -1,17 +1,21 @@
 """Test a snapshot: `python test.py --test_epoch 29`. Writes output/<exp>/result/epoch_29/."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
+from torch import Tensor
 
+from common.eval.metrics import Metrics
 from common.eval.predictions import read_predictions
 from common.eval.protocols import Protocol, parse_protocols
+from common.eval.results import About
 from common.hand.mano import ManoLayer, load_mano
-from common.utils.checkpoint import load_snapshot, snapshot_epochs, snapshot_path
+from common.utils.checkpoint import git_commit, load_snapshot, snapshot_epochs, snapshot_path
 from common.utils.dist import launch, parse_devices, rank, world_size
 from common.utils.errors import UserError, run_script
 from common.utils.files import require_writable
@@ -84,33 +88,53 @@ def test(
     config = build.test_config(snapshot, settings)
     if rank() == 0:
         require_writable(folder / "metrics.json")  # now, not after hours
+        if save:
+            require_writable(save)
     mano = load_mano(config.paths.smplx_path).to(device)
-    data, local = build.describe_test_data(config), cli.describe_local_paths(config)
-    say(f"data: {data}; hand model: {mano.name}{local}")
+    about = describe(config, mano, device, snapshot, checkpoint, predictions or save)
+    say(f"data: {about.data}; hand model: {mano.name}{cli.describe_local_paths(config)}")
     if read:
         say(f"predictions: {predictions}, {len(read.ids):,} samples")
-        subject = evaluation.Subject(read.of, predictions.stem, predictions=predictions)
+        predict = read.of
     else:
-        subject = network(snapshot, checkpoint, config, mano, device)
-        say(f"snapshot: {checkpoint}, epoch {subject.epoch}, on {world_size()} x {device.type}")
+        say(f"snapshot: {checkpoint}, epoch {about.epoch}, on {about.device}")
+        model = model_from_snapshot(snapshot, mano).to(device)
+
+        def predict(batch: dict[str, Any]) -> dict[str, Tensor]:
+            return model(batch["img"])
+
     loader = build.test_data(config, mano, say)
-    notes = loader.notes()
-    if read:
-        notes += coverage(read.ids, loader.ids(), predictions)
-    evaluation.run(subject, loader, mano, device, protocols, config, folder, save, notes)
+    about = replace(about, data_notes=loader.notes())
+    notes = coverage(read.ids, loader.ids(), predictions) if read else []
+    metrics = Metrics(mano, protocols, config.test.penetration)
+    evaluation.run(predict, about, metrics, loader, device, folder, save, notes)
 
 
-def network(
-    snapshot: dict[str, Any], checkpoint: Path, config: Config, mano: ManoLayer, device: torch.device
-) -> evaluation.Subject:
-    """The network of a snapshot as what is tested."""
-    model, epoch = model_from_snapshot(snapshot, mano).to(device), snapshot.get("last_epoch")
-    return evaluation.Subject(
-        lambda batch: model(batch["img"]),
-        title=f"{config.model.name} in {checkpoint.name}, epoch {epoch}",
-        checkpoint=checkpoint,
+def describe(
+    config: Config,
+    mano: ManoLayer,
+    device: torch.device,
+    snapshot: dict[str, Any],
+    checkpoint: Path | None,
+    predictions: Path | None,
+) -> About:
+    """What is tested, on what and how. Without a checkpoint it is the predictions."""
+    epoch = snapshot.get("last_epoch")
+    title = f"{config.model.name} in {checkpoint.name}, epoch {epoch}" if checkpoint else predictions.stem
+    return About(
+        title=title,
+        data=build.describe_test_data(config),
+        data_notes=[],  # known once the data are read
+        synthetic=build.is_synthetic(config),
+        hand_model=mano.name,
+        device=f"{world_size()} x {device.type}",
+        command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        commit=git_commit(cli.ROOT),
+        config=config.to_dict(),
+        checkpoint=str(checkpoint) if checkpoint else None,
         epoch=epoch,
         trained_at=snapshot.get("commit"),
+        predictions=str(predictions) if predictions else None,
     )
 
 

@@ -10,6 +10,7 @@ FRAMES, SAMPLES = 26, 31
 ABOUT = About(
     title="lgnet_small, epoch 13",
     data="synthetic two-hand pictures, seed 7, 31 samples",
+    data_notes=["synthetic pictures: view own"],
     synthetic=True,
     hand_model="stand-in hand",
     device="1 x cpu",

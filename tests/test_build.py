@@ -7,10 +7,7 @@ from common.utils.errors import UserError
 from data.Synthetic.draws import TEST_SEED
 from main import build
 from main.config import Config, Data, Paths, override, preset
-
-
-def quiet(line: str) -> None:
-    pass
+from tests.interhand_set import quiet
 
 
 def of_a_run(name: str, *settings: str) -> dict:

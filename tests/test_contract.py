@@ -12,6 +12,7 @@ from data.Folder import Folder
 from data.HIC import HIC
 from data.Synthetic import SyntheticStream
 from tests.interhand_set import load, quiet
+from tests.test_folder import write_egohands, write_rgb2hands
 from tests.test_hic import write_set
 
 DERIVED = {
@@ -48,31 +49,22 @@ def unbatched(batch: dict) -> list[dict]:
     return [{key: rows[index] for key, rows in batch.items()} for index in range(len(batch["id"]))]
 
 
-def folder_of_pictures(root):
+def folder(root, write) -> Folder:
+    write(root)
+    return Folder(root, log=quiet)
+
+
+def write_pictures(root):
     for name in ("a.png", "b.png"):
         cv2.imwrite(str(root / name), np.full((40, 60, 3), 90, np.uint8))
-    return Folder(root, log=quiet)
 
 
-def rgb2hands(root):
-    """One picture with 41 of 42 joints, some of them outside its crop's picture."""
-    (root / "s/color").mkdir(parents=True)
-    (root / "s/annotation/annot2D_color").mkdir(parents=True)
-    (root / "color_intrinsics.txt").write_text("600 610 320 240\n")
-    cv2.imwrite(str(root / "s/color/1_color.png"), np.full((480, 640, 3), 90, np.uint8))
-    points = np.random.default_rng(0).integers(100, 300, (42, 2))
-    points[7] = 0
-    rows = "".join(f"{x} {y} 0 1\n" for x, y in points)
-    (root / "s/annotation/annot2D_color/1_color2.5D.txt").write_text(rows)
-    return Folder(root, log=quiet)
-
-
-def hic(root, hands):
+def hic(root, hands) -> HIC:
     write_set(root, hands)
     return HIC(hands, root, log=quiet)
 
 
-@pytest.fixture(params=["InterHand26M", "HIC", "Folder", "RGB2Hands", "Synthetic"])
+@pytest.fixture(params=["InterHand26M", "HIC", "Folder", "RGB2Hands", "EgoHands", "Synthetic"])
 def samples(request, tmp_path, interhand, hands):
     """Samples of each data set."""
     if request.param == "Synthetic":
@@ -80,8 +72,9 @@ def samples(request, tmp_path, interhand, hands):
     data = {
         "InterHand26M": lambda: load(interhand, hands),
         "HIC": lambda: hic(tmp_path, hands),
-        "Folder": lambda: folder_of_pictures(tmp_path),
-        "RGB2Hands": lambda: rgb2hands(tmp_path),
+        "Folder": lambda: folder(tmp_path, write_pictures),
+        "RGB2Hands": lambda: folder(tmp_path, write_rgb2hands),
+        "EgoHands": lambda: folder(tmp_path, write_egohands),
     }[request.param]()
     return [data[index] for index in range(len(data))]
 

@@ -109,6 +109,7 @@ def test_the_comparison_notices_an_exchange(small, hands, picture, wrong):
 @torch.no_grad()
 def test_blocks(small):
     state, model = small
+    torch.manual_seed(0)  # near pi an angle may come out about the opposite axis, to which the mean is added
     a, b = torch.randn(2, 2, 64, 32)
     expected = upstream.fuseformer(state, f"{EA}Extract", a, b)
     assert close(model.eablock.extract(a, b), expected)

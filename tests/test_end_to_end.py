@@ -59,6 +59,9 @@ def test_train_test_demo(trained, tmp_path, capsys):
     about = results["about"]
     assert about["epoch"] == 1 and about["synthetic"] == (trained.folder.name == "synthetic")
     assert list(results["protocols"]) == ["lgnet", "intaghand", "interhand", "interwild", "eanet"]
+    boxes = {"synthetic": "synthetic pictures: seed", "interhand": "boxes: "}[trained.folder.name]
+    assert about["data_notes"] == results["notes"][:1] and boxes in results["notes"][0]
+    assert f"note: {boxes}" in printed
     assert results["samples"] == results["frames"]["interhand"] == 5
     result = trained.folder / "result" / "epoch_1"
     assert (result / "report.html").stat().st_size > 10_000

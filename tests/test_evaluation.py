@@ -76,6 +76,9 @@ def test_predictions_of_some_samples_say_of_how_many(trained, predictions, tmp_p
     one = results["protocols"]["interhand"]["MPVPE"]["final"]["overall"]
     assert one["n"] == 1 and whole["protocols"]["interhand"]["MPVPE"]["final"]["overall"]["n"] == 5
     assert "n 1 of 5" in printed
+    for metric, meshes in results["shared"].items():  # what was not predicted is no wrong answer either
+        if not metric.endswith("_truth"):
+            assert meshes["final"]["overall"]["n"] <= 1, metric
     assert "4 samples of the data are not in some.npz" in printed
     assert "1 ids of some.npz are not in the data, the first: elsewhere" in printed
     about = results["about"]  # nothing was predicted here, so that no speed is told

@@ -58,10 +58,9 @@ def test_empty_and_missing_folders_are_named(tmp_path):
             Folder(path, log=quiet)
 
 
-@pytest.fixture
-def rgb2hands(tmp_path):
+def write_rgb2hands(folder):
     """Two sequences: three annotated frames and one that is not; one table of another length."""
-    root, rng = tmp_path / "RGB2HANDS_Benchmark", np.random.default_rng(0)
+    root, rng = folder / "RGB2HANDS_Benchmark", np.random.default_rng(0)
     joints = {frame: rng.integers(100, 300, (42, 2)).astype(float) for frame in (2, 9, 10)}
     joints[9][21:] = 0  # the second hand is not annotated
     joints[10][5] = 0
@@ -76,7 +75,12 @@ def rgb2hands(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(f"{x} {y} 0 1\n" for x, y in rows))
     (root / "color_intrinsics.txt").write_text("600 610 320 240\n")
-    return tmp_path, joints
+    return joints
+
+
+@pytest.fixture
+def rgb2hands(tmp_path):
+    return tmp_path, write_rgb2hands(tmp_path)
 
 
 def test_rgb2hands_joints_land_in_the_crop(rgb2hands):
@@ -117,18 +121,23 @@ def rectangle(x, y, w, h):
     return np.array([[x, y], [x + w, y], [x + w, y + h], [x, y + h]], float)
 
 
-@pytest.fixture
-def egohands(tmp_path):
+def write_egohands(folder):
+    """Four frames: both hands, the left one, neither, and one without its picture."""
     none, my, other = np.zeros((0, 0)), rectangle(300, 300, 80, 100), rectangle(500, 250, 120, 60)
     hands = [(12, other, my), (7, my, none), (8, none, none), (9, my, none)]  # frame, left, right; 9: no file
     for frame in (12, 7, 8):
         write_picture(
-            tmp_path / "egohands_data/_LABELLED_SAMPLES/CARDS_A" / f"frame_{frame:04d}.jpg", 1280, 720
+            folder / "egohands_data/_LABELLED_SAMPLES/CARDS_A" / f"frame_{frame:04d}.jpg", 1280, 720
         )
     keys = ("frame_num", "myleft", "myright", "yourleft", "yourright")
     frames = [dict(zip(keys, (n, left, right, other, none), strict=True)) for n, left, right in hands]
     videos = [{"video_id": "CARDS_A", "labelled_frames": struct(frames)}]
-    savemat(tmp_path / "egohands_data" / "metadata.mat", {"video": struct(videos)})
+    savemat(folder / "egohands_data" / "metadata.mat", {"video": struct(videos)})
+
+
+@pytest.fixture
+def egohands(tmp_path):
+    write_egohands(tmp_path)
     return tmp_path
 
 

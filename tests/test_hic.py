@@ -195,6 +195,30 @@ def test_fits_of_another_hand_are_refused(tmp_path, hands):
         HIC(hands, tmp_path, log=quiet)
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "is damaged or cut short"),
+        ('{"images": [], "annotations": [3]}', "holds no rows of images and annotations"),
+        ('{"images": [], "annotations": []}', 'holds no annotations; see "HIC" in docs/data.md'),
+        ('{"images": [], "annotations": [{"id": 7, "image_id": 1}]}', "annotation 7 is malformed: image_id"),
+    ],
+)
+def test_errors_speak_of_hic(tmp_path, hands, content, words):
+    (tmp_path / "HIC.json").write_text(content)
+    with pytest.raises(UserError, match=words) as error:
+        HIC(hands, tmp_path, log=quiet)
+    assert "InterHand" not in str(error.value).replace(str(tmp_path), "")
+
+
+def test_numbers_that_are_none_are_refused(tmp_path, hands):
+    write_set(tmp_path, hands)
+    path = next((tmp_path / "data/HIC/data/fits").glob("*.pkl"))
+    write_fit(path, np.full(48, np.nan), np.zeros(10), np.zeros(3), np.zeros((778, 3)))
+    with pytest.raises(UserError, match=f"{path.name}.*'pose' holds numbers that are not finite"):
+        HIC(hands, tmp_path, log=quiet)
+
+
 class Hostile:
     """Runs a command when a careless reader opens it."""
 

@@ -109,8 +109,8 @@ def _facts(pred: Prediction, broken: Tensor, batch: Batch, truth: Truth) -> Colu
     }
     if "present" in pred:
         right = (pred["present"] > 0) == (batch["present"] > 0.5)
-        typed = batch["hand_type_valid"][:, None] > 0
-        columns["presence_accuracy"] = torch.where(typed, 100.0 * right, torch.nan)
+        asked = (batch["hand_type_valid"][:, None] > 0) & torch.isfinite(pred["present"])
+        columns["presence_accuracy"] = torch.where(asked, 100.0 * right, torch.nan)
     return columns
 
 

@@ -46,8 +46,10 @@ class Curves(TypedDict, total=False):
 def summarize(protocol: Protocol, columns: Columns) -> Scores:
     """All numbers of one protocol, in the order of the catalogue; {} of no sample at all."""
     scores: Scores = {}
-    groups = frame_groups(protocol, columns) if columns else {}
-    for metric in PER_PROTOCOL if columns else ():
+    if not columns:
+        return scores
+    groups = frame_groups(protocol, columns)
+    for metric in PER_PROTOCOL:
         for mesh in MESHES:
             parts = _protocol_parts(protocol, columns, groups, metric, mesh)
             scores |= {Key(metric.name, mesh, part): score for part, score in parts.items()}

@@ -39,6 +39,7 @@ class About:
 
     title: str
     data: str  # which pictures, in words
+    data_notes: list[str]  # what else of them decides the numbers: their boxes, the view
     synthetic: bool
     hand_model: str
     device: str
@@ -117,7 +118,7 @@ def _flatten(nested: dict[str, dict[str, dict[str, dict[str, Any]]]]) -> Scores:
 
 
 def results(metrics: Metrics, about: About, notes: Sequence[str] = ()) -> Results:
-    """All that was measured; `notes` are kept before ours."""
+    """All that was measured; `notes` stand between those of the data and ours."""
     columns, protocols = metrics.columns(), metrics.summary()
     samples, shared = len(metrics.samples()[0]), shared_scores(columns)
     frames, missing = {}, {}
@@ -136,7 +137,7 @@ def results(metrics: Metrics, about: About, notes: Sequence[str] = ()) -> Result
         unavailable={name: reasons for name, reasons in missing.items() if reasons},
         choices={protocol.name: protocol.choices() for protocol in metrics.protocols},
         curves={protocol.name: curves(protocol, columns) for protocol in metrics.protocols},
-        notes=[*notes, *_notes(metrics, columns)],
+        notes=[*about.data_notes, *notes, *_notes(metrics, columns)],
     )
 
 

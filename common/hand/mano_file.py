@@ -19,7 +19,7 @@ STANDIN_FILE = Path(__file__).with_name("standin_hand.npz")
 STANDIN_NAME = "stand-in hand"
 FILE_NAMES = ("MANO_RIGHT.pkl", "MANO_LEFT.pkl")
 SUBFOLDERS = ("", "mano", "models", "mano_v1_2/models")
-SHAPES = {
+ARRAY_SHAPES = {
     "v_template": (778, 3),
     "f": (1538, 3),
     "J_regressor": (16, 778),
@@ -114,7 +114,7 @@ def read_mano_pickle(path: Path) -> dict[str, NDArray]:
     arrays of other shapes. Nothing in the file is executed.
     """
     try:
-        return read_arrays(path, SHAPES)
+        return read_arrays(path, ARRAY_SHAPES)
     except OSError as error:
         raise UserError(f"cannot read the hand model {path} ({error.strerror}): {WHERE_TO_GET_IT}") from None
 
@@ -177,7 +177,7 @@ def find_mano_files(smplx_path: str | Path) -> tuple[Path, Path]:
 def read_standin() -> dict[str, NDArray]:
     """The stand-in right hand, same keys, shapes and units as a MANO file (tool/stand_in/make_hand.py)."""
     with np.load(STANDIN_FILE) as asset:
-        return _checked(dict(asset), STANDIN_FILE, SHAPES)
+        return _checked(dict(asset), STANDIN_FILE, ARRAY_SHAPES)
 
 
 def mirrored(model: dict[str, NDArray]) -> dict[str, NDArray]:

@@ -34,8 +34,10 @@ def _predicted_wrists(pred: dict[str, Tensor], index: int) -> Tensor:
 
 def predicted_hands(pred: dict[str, Tensor], index: int) -> Tensor:
     """(2,) bool: the hands with finite vertices that are not called absent."""
-    shown = torch.isfinite(pred["verts"][index].detach().cpu()).all(-1).all(-1)
-    return shown & (pred["present"][index].detach().cpu() > 0) if "present" in pred else shown
+    predicted = torch.isfinite(pred["verts"][index].detach().cpu()).all(-1).all(-1)
+    if "present" not in pred:
+        return predicted
+    return predicted & (pred["present"][index].detach().cpu() > 0)
 
 
 def truth_overlay(picture: Picture, batch: dict[str, Any], index: int, faces: Tensor) -> Picture:
@@ -49,8 +51,8 @@ def _at_true_wrists(
 ) -> Picture:
     camera = verts + batch["mano_root_cam"][index].cpu()[:, None]
     points = torch.cat([project(camera, batch["K"][index].cpu()), camera[..., 2:]], -1)
-    hands = (points[shown], verts[shown], faces.cpu()[shown], HAND_COLORS[shown])
-    return draw_meshes(picture, *hands, perspective=True)
+    colors = HAND_COLORS[shown]
+    return draw_meshes(picture, points[shown], verts[shown], faces.cpu()[shown], colors, perspective=True)
 
 
 def gallery_row(
@@ -63,7 +65,8 @@ def gallery_row(
     """
     picture = to_picture(batch["img"][index])
     verts = pred["verts"][index].detach().float().cpu()
-    fits, shown = batch["pose_valid"][index].flatten().cpu() > 0, predicted_hands(pred, index)
+    fits = batch["pose_valid"][index].flatten().cpu() > 0
+    shown = predicted_hands(pred, index)
     if "cam" in pred:
         drawn, words = prediction_overlay(picture, pred, index, faces), "prediction"
     else:
@@ -72,23 +75,33 @@ def gallery_row(
     root, place = batch["mano_root_cam"][index].cpu(), _predicted_wrists(pred, index)
     # a lone true hand is the common origin, else the right wrist
     anchor = LEFT if fits[LEFT] and not fits[RIGHT] else RIGHT
-    hands = [(verts + (place - place[anchor])[:, None], shown)]
-    hands.append((batch["verts_cam"][index].cpu() + (root - root[anchor])[:, None], fits))
-    panels = [(text, picture), (words, drawn), ("truth", truth_overlay(picture, batch, index, faces))]
-    sides = _side_views(hands, faces.cpu(), picture.shape)
-    panels += zip(("prediction from the side", "truth from the side"), sides, strict=True)
-    return np.ascontiguousarray(side_by_side([caption(panel, name) for name, panel in panels]))
+    predicted = verts + (place - place[anchor])[:, None]
+    true = batch["verts_cam"][index].cpu() + (root - root[anchor])[:, None]
+    side, true_side = _side_views([(predicted, shown), (true, fits)], faces.cpu(), picture.shape)
+    panels = [
+        caption(picture, text),
+        caption(drawn, words),
+        caption(truth_overlay(picture, batch, index, faces), "truth"),
+        caption(side, "prediction from the side"),
+        caption(true_side, "truth from the side"),
+    ]
+    return np.ascontiguousarray(side_by_side(panels))
 
 
-def _side_views(hands: list[tuple[Tensor, Tensor]], faces: Tensor, shape: tuple[int, ...]) -> list[Picture]:
+def _side_views(scenes: list[tuple[Tensor, Tensor]], faces: Tensor, shape: tuple[int, ...]) -> list[Picture]:
     """Scenes of (verts (2,V,3), shown (2,)) turned by 90 degrees about the vertical axis, in one scale."""
-    turned = [torch.stack([verts[..., 2], verts[..., 1], -verts[..., 0]], -1) for verts, _ in hands]
-    seen = torch.cat([verts[shown].reshape(-1, 3) for verts, (_, shown) in zip(turned, hands, strict=True)])
-    low, high = (seen.amin(0), seen.amax(0)) if len(seen) else (torch.zeros(3), torch.ones(3))
+    turned = []
+    for verts, shown in scenes:
+        side = torch.stack([verts[..., 2], verts[..., 1], -verts[..., 0]], -1)
+        turned.append((side, shown))
+    visible = torch.cat([verts[shown].reshape(-1, 3) for verts, shown in turned])
+    low, high = torch.zeros(3), torch.ones(3)
+    if len(visible):
+        low, high = visible.amin(0), visible.amax(0)
     size = torch.tensor(shape[1::-1])
     scale = (size / (SIDE_MARGIN * (high - low)[:2].clamp_min(1e-6))).min()
     views = []
-    for verts, (_, shown) in zip(turned, hands, strict=True):
+    for verts, shown in turned:
         pixels = (verts - (low + high) / 2)[..., :2] * scale + (size - 1) / 2
         points = torch.cat([pixels, verts[..., 2:]], -1)[shown]
         white = np.full(shape, 255, np.uint8)
@@ -101,12 +114,12 @@ def comparison(pred: dict[str, Tensor], batch: dict[str, Any], faces: Tensor, co
     rows = []
     for index in range(min(count, len(batch["img"]))):
         picture = to_picture(batch["img"][index])
-        columns = {
-            f"input {batch['id'][index]}": picture,
-            "prediction": prediction_overlay(picture, pred, index, faces),
-            "ground truth": truth_overlay(picture, batch, index, faces),
-        }
-        rows.append(side_by_side([caption(shown, text) for text, shown in columns.items()]))
+        panels = [
+            caption(picture, f"input {batch['id'][index]}"),
+            caption(prediction_overlay(picture, pred, index, faces), "prediction"),
+            caption(truth_overlay(picture, batch, index, faces), "ground truth"),
+        ]
+        rows.append(side_by_side(panels))
     return np.ascontiguousarray(stack(rows))
 
 
@@ -145,12 +158,12 @@ def attention_panels(picture: Picture, attention: dict[str, Tensor]) -> Picture:
     heat = ((maps - low) / (high - low).clamp_min(1e-9))[None]
     heat = F.interpolate(heat, picture.shape[:2], mode="bilinear")[0]
     right, left = (f"{100 * value:.0f} %" for value in attention["local"].sum((1, 2)).tolist())
-    panels = {
-        "input": picture,
-        f"local unit: right red {right}, left blue {left}": _tint(picture, heat[:2], HEAT[:2]),
-        "global unit: both hands": _tint(picture, heat[2:], HEAT[2:]),
-    }
-    return side_by_side([caption(shown, text) for text, shown in panels.items()])
+    panels = [
+        caption(picture, "input"),
+        caption(_tint(picture, heat[:2], HEAT[:2]), f"local unit: right red {right}, left blue {left}"),
+        caption(_tint(picture, heat[2:], HEAT[2:]), "global unit: both hands"),
+    ]
+    return side_by_side(panels)
 
 
 def _tint(picture: Picture, heat: Tensor, colors: Tensor) -> Picture:

@@ -21,9 +21,12 @@ SHARED_WIDTHS = (31, 16, 14, 49)
 def choices_table(results: Results, names: Sequence[str]) -> Table:
     """What each protocol means, and how many frames count in it."""
     rows = []
-    for choice in results.choices[names[0]] if names else ():
+    choices = results.choices[names[0]] if names else {}
+    for choice in choices:
         values = [results.choices[name].get(choice, "") for name in names]
-        small = "" if len(names) == 1 else "differs" if len(set(values)) > 1 else SAME
+        small = SAME if len(set(values)) == 1 else "differs"
+        if len(names) == 1:
+            small = ""
         rows.append([Cell(choice, small), *map(Cell, values)])
     counts = [f"{results.frames[name]} of {results.samples}" for name in names]
     rows.append([Cell("frames that count"), *map(Cell, counts)])
@@ -101,11 +104,11 @@ def _measured(scores: Scores, metric: Metric) -> bool:
 def _cell(scores: Scores, metric: Metric, part: str, frames: int) -> Cell:
     """ "final" or "final | rough", the frames behind it small; empty where there is no such number."""
     keys = [Key(metric.name, mesh, part) for mesh in MESHES]
-    found = [scores[key] for key in keys if key in scores]
-    if not found:
+    of_meshes = [scores[key] for key in keys if key in scores]
+    if not of_meshes:
         return Cell("")
-    n = found[0].n
-    text = " | ".join(f"{number(score.value, metric.name):>6}" for score in found)
+    n = of_meshes[0].n
+    text = " | ".join(f"{number(score.value, metric.name):>6}" for score in of_meshes)
     return Cell(text, f"n {n}" if n == frames else f"n {n} of {frames}")
 
 

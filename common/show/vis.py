@@ -52,8 +52,15 @@ def draw_meshes(
     top, bottom, left, right = window  # large photographs stay cheap: only the covered part is drawn
     part = torch.from_numpy(picture[top:bottom, left:right].copy()).permute(2, 0, 1)[None] / 255
     shift = points.new_tensor([left, top, 0.0])
-    arguments = ((points - shift)[None].cpu(), verts[None].cpu(), faces.cpu(), colors.cpu())
-    drawn = overlay(part, *arguments, alpha=alpha, perspective=perspective)[0]
+    drawn = overlay(
+        part,
+        (points - shift)[None].cpu(),
+        verts[None].cpu(),
+        faces.cpu(),
+        colors.cpu(),
+        alpha=alpha,
+        perspective=perspective,
+    )[0]
     result[top:bottom, left:right] = to_picture(drawn)
     return result
 
@@ -66,7 +73,9 @@ def _window(points: Tensor, shape: tuple[int, ...]) -> tuple[int, int, int, int]
     left, top = flat.amin(0).floor().clamp(min=0).tolist()
     right, bottom = (flat.amax(0).ceil() + 1).clamp(max=flat.new_tensor(shape[1::-1])).tolist()
     # written so that coordinates that are not finite count as outside
-    return (int(top), int(bottom), int(left), int(right)) if left < right and top < bottom else None
+    if left < right and top < bottom:
+        return int(top), int(bottom), int(left), int(right)
+    return None
 
 
 def draw_skeleton(
@@ -79,12 +88,14 @@ def draw_skeleton(
     """Draw joints (N,2), in pixels, and the bones between valid (N,) ones; colour RGB in [0,1]."""
     result = picture.copy()
     shown = np.isfinite(joints).all(-1) & (np.abs(joints) < 1e5).all(-1)
-    shown &= True if valid is None else valid.astype(bool)
+    if valid is not None:
+        shown &= valid.astype(bool)
     width = max(1, round(max(picture.shape[:2]) / 256))
     rgb = [round(255 * part) for part in color]
     places = np.where(shown[:, None], joints, 0).round().astype(int).tolist()
-    for start, end in (bone for bone in bones if shown[list(bone)].all()):
-        cv2.line(result, places[start], places[end], rgb, width, cv2.LINE_AA)
+    for start, end in bones:
+        if shown[start] and shown[end]:
+            cv2.line(result, places[start], places[end], rgb, width, cv2.LINE_AA)
     for joint in np.flatnonzero(shown):
         cv2.circle(result, places[joint], 2 * width, rgb, -1, cv2.LINE_AA)
     return result

@@ -32,7 +32,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
 def decode(content: NDArray[np.uint8], flags: int) -> NDArray[np.uint8] | None:
     """The bytes of a picture file -> pixels as OpenCV gives them; None where it cannot."""
-    logging = getattr(cv2.utils, "logging", cv2)  # OpenCV 5, OpenCV 4
+    logging = getattr(cv2.utils, "logging", cv2)  # OpenCV 5 has it there, OpenCV 4 in cv2
     logging.setLogLevel(2)  # errors only: the caller names a damaged file
     try:
         return cv2.imdecode(content, flags)
@@ -43,7 +43,9 @@ def decode(content: NDArray[np.uint8], flags: int) -> NDArray[np.uint8] | None:
 def tight_box(points: NDArray, valid: NDArray) -> NDArray | None:
     """Smallest box (4,) around the pixels (..., 2) where valid (...); None if there are none."""
     chosen = points[valid.astype(bool)]
-    return np.concatenate([chosen.min(0), np.ptp(chosen, 0)]) if len(chosen) else None
+    if len(chosen) == 0:
+        return None
+    return np.concatenate([chosen.min(0), np.ptp(chosen, 0)])
 
 
 def square_box(box: ArrayLike, scale: float = 1.25) -> NDArray[np.float64]:
@@ -63,9 +65,9 @@ def crop_affine(
     widens the box, `shift` moves its centre, in parts of its side.
     """
     x, y, w, h = np.asarray(box, np.float64)
-    zoom = size / (max(w, h) * scale)
-    turn = zoom * rotation_2d(rotation)
-    centre = np.array([x + w / 2, y + h / 2]) + np.asarray(shift) * max(w, h)
+    side = max(w, h)
+    centre = np.array([x + w / 2, y + h / 2]) + side * np.asarray(shift)
+    turn = size / (side * scale) * rotation_2d(rotation)
     return np.column_stack([turn, size / 2 - turn @ centre])
 
 
@@ -85,17 +87,18 @@ def as_3x3(affine: NDArray) -> NDArray:
     return np.vstack([affine, [0.0, 0.0, 1.0]])
 
 
-def warp(image: NDArray[np.uint8], affine: NDArray, size: int | tuple[int, int]) -> NDArray[np.uint8]:
-    """Draw a picture (H,W,C) through an affine map (2,3) into (size, size, C), or (height, width).
+def warp(image: NDArray[np.uint8], affine: NDArray, size: int) -> NDArray[np.uint8]:
+    """Draw a picture (H,W,C) through an affine map (2,3) into (size, size, C).
 
     Bilinear, black outside. Where the map shrinks by two or more, whole blocks of pixels are
     averaged first, which keeps thin fingers from breaking up.
     """
-    height, width = (size, size) if isinstance(size, int) else size
-    shrink = int(1 / max(np.sqrt(abs(np.linalg.det(affine[:, :2]))), 1e-6))
-    if shrink >= 2:
-        image, affine = _reduce(image, affine, min(shrink, *image.shape[:2]))
-    return cv2.warpAffine(image, affine, (width, height), flags=cv2.INTER_LINEAR)
+    zoom = np.sqrt(abs(np.linalg.det(affine[:, :2])))
+    block = int(1 / max(zoom, 1e-6))
+    if block >= 2:
+        height, width = image.shape[:2]
+        image, affine = _reduce(image, affine, min(block, height, width))
+    return cv2.warpAffine(image, affine, (size, size), flags=cv2.INTER_LINEAR)
 
 
 def _reduce(image: NDArray, affine: NDArray, block: int) -> tuple[NDArray, NDArray]:
@@ -103,5 +106,6 @@ def _reduce(image: NDArray, affine: NDArray, block: int) -> tuple[NDArray, NDArr
     rows, columns = image.shape[0] // block, image.shape[1] // block
     whole = image[: rows * block, : columns * block]  # loses less than one block at the far edges
     small = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
-    back = np.array([[block, 0, (block - 1) / 2], [0, block, (block - 1) / 2], [0, 0, 1]])
-    return small, affine @ back
+    middle = (block - 1) / 2  # of the first block
+    to_large = np.array([[block, 0, middle], [0, block, middle], [0, 0, 1]])
+    return small, affine @ to_large

@@ -47,6 +47,12 @@ class Folder(HandDataset):
         """Paths of the pictures in the folder."""
         return [entry.path.relative_to(self.folder).as_posix() for entry in self.entries]
 
+    def notes(self) -> list[str]:
+        """Which boxes the crops are cut by."""
+        if self.layout == "pictures":
+            return ["boxes: the whole pictures"]
+        return ["boxes: around the true annotation"]
+
     def record(self, index: int) -> dict[str, Any]:
         """One raw record with its picture, whose size nothing else tells (see data/base.py)."""
         entry = self.entries[index]

@@ -4,7 +4,6 @@ A layout is recognised by its files and listed as entries: a picture, its box an
 """
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,40 +53,57 @@ def list_folder(folder: Path) -> Listing:
 
 def pictures(folder: Path) -> list[Path]:
     """The pictures in a folder and below it, hidden ones left out, 2.png before 10.png."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    inside = [path.relative_to(folder) for path in found]
-    shown = [path for path in inside if not any(part.startswith(".") for part in path.parts)]
-    return [folder / path for path in sorted(shown, key=natural)]
+    names = []
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if name.suffix.lower() in SUFFIXES and not hidden and path.is_file():
+            names.append(name)
+    return [folder / name for name in sorted(names, key=natural)]
 
 
 def natural(path: Path) -> list[list[str | int]]:
     """Sorting key by folder, then name, in which numbers count as numbers."""
-    parts = [re.split(r"([0-9]+)", part) for part in path.parts]
-    return [[int(word) if i % 2 else word.lower() for i, word in enumerate(words)] for words in parts]
+    return [_words_and_numbers(part) for part in path.parts]
 
 
-def hand_type_of(seen: NDArray[np.bool_]) -> str:
+def _words_and_numbers(name: str) -> list[str | int]:
+    pieces = re.split(r"([0-9]+)", name)  # word, number, word, ..., each perhaps empty
+    pieces[1::2] = map(int, pieces[1::2])
+    pieces[::2] = [word.lower() for word in pieces[::2]]
+    return pieces
+
+
+def hand_type_of(annotated: NDArray[np.bool_]) -> str:
     """Type of a picture by which hands (2,) are annotated; of none, both are looked for."""
-    return "interacting" if seen.all() or not seen.any() else HANDS[int(seen.argmax())]
+    if annotated.all() or not annotated.any():
+        return "interacting"
+    return HANDS[int(annotated.argmax())]
 
 
 def _rgb2hands(root: Path) -> Listing:
     """One box per sequence about all of its annotated joints, four fifths of it joints."""
     K = _intrinsics(root / "color_intrinsics.txt")
     entries = []
-    for colors in sorted([*root.glob("*/color"), *root.glob("data/*/color")]):
-        files = [path for path in pictures(colors) if path.stem.endswith("_color")]
-        tables = [_points(colors.parent / "annotation" / "annot2D_color", path) for path in files]
-        points = np.concatenate([np.zeros((0, 2)), *tables])
-        tight = tight_box(points, (points > 0).all(-1))
-        box = None if tight is None else square_box(tight, 1 / 0.8)
-        for path, table in zip(files, tables, strict=True):
-            known = len(table) == RGB2HANDS_ROWS.size
-            joints = table[RGB2HANDS_ROWS] if known else np.zeros((2, 21, 2))
+    for folder in sorted([*root.glob("*/color"), *root.glob("data/*/color")]):
+        paths = [path for path in pictures(folder) if path.stem.endswith("_color")]
+        tables = [_points(folder.parent / "annotation" / "annot2D_color", path) for path in paths]
+        box = _sequence_box(tables)
+        for path, table in zip(paths, tables, strict=True):
+            joints = np.zeros((2, 21, 2))
+            if len(table) == RGB2HANDS_ROWS.size:
+                joints = table[RGB2HANDS_ROWS]
             valid = (joints > 0).all(-1)  # (0, 0) is not annotated
             labels = {"K_orig": K, "pixels": joints, "pixels_valid": valid.astype(np.float32)}
             entries.append(Entry(path, box, hand_type_of(valid.any(-1)), labels))
     return Listing("RGB2Hands", entries, note=RGB2HANDS_NOTE)
+
+
+def _sequence_box(tables: list[NDArray[np.float64]]) -> NDArray[np.float64] | None:
+    """The box of all points (N,2) of a sequence, or None."""
+    points = np.concatenate([np.zeros((0, 2)), *tables])
+    tight = tight_box(points, (points > 0).all(-1))
+    return None if tight is None else square_box(tight, 1 / 0.8)
 
 
 def _intrinsics(path: Path) -> NDArray[np.float64]:
@@ -112,27 +128,34 @@ def _points(folder: Path, picture: Path) -> NDArray[np.float64]:
 
 def _egohands(root: Path) -> Listing:
     """My own two hands; frames that show neither, or whose picture is missing, are left out."""
-    entries, total = [], 0
-    for path, outlines in _egohands_frames(root):
-        total += 1
+    frames = _egohands_frames(root)
+    entries = []
+    for path, outlines in frames:
         points = np.concatenate(outlines)
         if len(points) and path.is_file():
             box = square_box(tight_box(points, np.ones(len(points))))
-            seen = np.array([len(outline) > 0 for outline in outlines])
-            entries.append(Entry(path, box, hand_type_of(seen), {"outlines": outlines}))
-    return Listing("EgoHands", entries, total - len(entries))
+            outlined = np.array([len(outline) > 0 for outline in outlines])
+            entries.append(Entry(path, box, hand_type_of(outlined), {"outlines": outlines}))
+    return Listing("EgoHands", entries, left_out=len(frames) - len(entries))
 
 
-def _egohands_frames(root: Path) -> Iterator[tuple[Path, list[NDArray[np.float64]]]]:
+def _egohands_frames(root: Path) -> list[tuple[Path, list[NDArray[np.float64]]]]:
     """Pictures in natural order with the polygons (N,2) of the viewer's right and left hand."""
     frames = []
     try:
-        for video in loadmat(root / "metadata.mat", variable_names=["video"])["video"].ravel():
-            folder = Path("_LABELLED_SAMPLES", video["video_id"].item())
+        videos = loadmat(root / "metadata.mat", variable_names=["video"])["video"]
+        for video in videos.ravel():
+            folder = root / "_LABELLED_SAMPLES" / video["video_id"].item()
             for frame in video["labelled_frames"].ravel():
-                polygons = (np.asarray(frame[f"my{hand}"], np.float64).reshape(-1, 2) for hand in HANDS)
-                outlines = [polygon[np.isfinite(polygon).all(-1)] for polygon in polygons]
-                frames.append((folder / f"frame_{int(frame['frame_num'].item()):04d}.jpg", outlines))
+                name = f"frame_{int(frame['frame_num'].item()):04d}.jpg"
+                outlines = [_polygon(frame[f"my{hand}"]) for hand in HANDS]
+                frames.append((folder / name, outlines))
     except Exception as error:  # a damaged file can raise anything
         raise UserError(f"{root / 'metadata.mat'} is not EgoHands' metadata: {error}") from None
-    return ((root / path, outlines) for path, outlines in sorted(frames, key=lambda row: natural(row[0])))
+    return sorted(frames, key=lambda frame: natural(frame[0]))
+
+
+def _polygon(points: NDArray) -> NDArray[np.float64]:
+    """Corners (N,2), those that are not finite left out."""
+    corners = np.asarray(points, np.float64).reshape(-1, 2)
+    return corners[np.isfinite(corners).all(-1)]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from common.hand.joints import HANDS
 from common.hand.mano_file import read_arrays
 from common.utils.errors import UserError
-from data.json_files import hand_type_of, image_of, images_and_annotations, parse_rows, read_json
+from data.json_files import hand_type_of, image_of, images_and_annotations, parse_rows, read_json, size_of
 
 SUBFOLDERS = ("", "data", "HIC/data", "data/HIC/data")
 FIT = {"pose": (48,), "betas": (10,), "trans": (3,)}
@@ -59,8 +59,7 @@ def _row(row: dict[str, Any], image: dict[str, Any]) -> Row:
     for mesh in meshes:
         if not isinstance(mesh, str | None):
             raise ValueError(f"{mesh} is no path of a mesh")
-    size = (int(image["width"]), int(image["height"]))
-    return Row(str(image["file_name"]), size, hand_type_of(row), meshes)
+    return Row(str(image["file_name"]), size_of(image), hand_type_of(row), meshes)
 
 
 def fit_of(mesh: str) -> str:

@@ -14,11 +14,20 @@ from numpy.typing import NDArray
 
 from common.hand.joints import HANDS, INTERHAND_TO_JOINTS
 from common.utils.errors import UserError
-from data.json_files import HAND_TYPES, hand_type_of, image_of, images_and_annotations, parse_rows, read_json
+from data.json_files import (
+    HAND_TYPES,
+    hand_type_of,
+    image_of,
+    images_and_annotations,
+    parse_rows,
+    read_json,
+    size_of,
+)
 
 SPLITS = ("train", "val", "test")
 # the two hands lie one after the other in a list of 42
 BOTH_TO_JOINTS = np.array([INTERHAND_TO_JOINTS, np.add(INTERHAND_TO_JOINTS, 21)])  # (2,21)
+LARGEST = np.finfo(np.float32).max  # what is larger, or is no number, is not finite in a sample
 SEE = 'see "InterHand2.6M" in docs/data.md'
 Key = tuple[str, str]  # capture and camera, or capture and frame, as the JSON files write them
 
@@ -112,9 +121,9 @@ def _compact(row: dict[str, Any]) -> dict[str, Any]:
 def _data_row(row: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
     """One entry of every one of COLUMNS."""
     return {
-        "id": int(row["id"]),
+        "id": np.int64(int(row["id"])),
         "file": image["file_name"].encode(),
-        "size": (int(image["width"]), int(image["height"])),
+        "size": size_of(image),
         "capture": str(image["capture"]).encode(),
         "camera": str(image["camera"]).encode(),
         "frame": str(image["frame_idx"]).encode(),
@@ -131,7 +140,7 @@ def _numbers(values: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float
         array = np.array(values, np.float64).reshape(shape)
     except (TypeError, ValueError):
         raise ValueError(f"{name} is not {' x '.join(map(str, shape))} numbers") from None
-    if not np.isfinite(array).all():
+    if not (np.abs(array) < LARGEST).all():
         raise ValueError(f"{name} is not finite")
     return array
 
@@ -148,7 +157,10 @@ def read_cameras(path: Path) -> dict[Key, tuple[NDArray, NDArray, NDArray]]:
     """(capture, camera) -> world-to-camera rotation (3,3), translation (3,) in metres, K (3,3)."""
     rows = {}
     for capture, entry in _captures(path).items():
-        for camera in entry.get("campos", ()):
+        cameras = entry.get("campos", {})
+        if not isinstance(cameras, dict):
+            raise UserError(f"{path}: campos of capture {capture} is no table of cameras; {SEE}")
+        for camera in cameras:
             rows[capture, camera] = (entry, camera)
     return _read_table(path, "camera", rows, _camera)
 
@@ -207,7 +219,7 @@ def _camera(row: tuple[dict[str, Any], str]) -> tuple[NDArray, NDArray, NDArray]
 def _joints(row: dict[str, Any]) -> tuple[NDArray, NDArray]:
     joints = np.array(row["world_coord"], np.float64).reshape(42, 3)[BOTH_TO_JOINTS] / 1000
     annotated = joint_flags(row["joint_valid"])
-    if not np.isfinite(joints[annotated]).all():
+    if not (np.abs(joints[annotated]) < LARGEST).all():
         raise ValueError("an annotated joint is not finite")
     return joints, annotated
 
@@ -228,7 +240,7 @@ def read_human_ids(folder: Path, split: str) -> NDArray[np.int64] | None:
         path = parent / f"aid_human_annot_{split}.txt"
         if path.is_file():
             words = path.read_text(errors="replace").split()
-            ids = parse_rows(path, int, (("a line", word) for word in words))
+            ids = parse_rows(path, np.int64, (("a line", word) for word in words))
             return np.sort(np.array(ids, np.int64))
     return None
 

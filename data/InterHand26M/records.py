@@ -58,7 +58,7 @@ def load_frames(folder: Path, split: str, use_fits: bool, log: Callable[[str], N
     valid = np.zeros((len(table), 2), bool)
     for row, key in enumerate(table):
         for side, fit in enumerate(fits.get(key, ())):
-            if fit is not None and np.isfinite(fit).all():
+            if fit is not None and (np.abs(fit) < files.LARGEST).all():
                 numbers[row, side] = fit
                 valid[row, side] = True
     pose, shape, trans = np.split(numbers, [48, 58], axis=-1)
@@ -98,7 +98,7 @@ def _row_numbers(table: dict[files.Key, Any]) -> dict[files.Key, int]:
 
 def rows_of(first: NDArray, second: NDArray, table: dict[tuple[str, str], int]) -> NDArray[np.int64]:
     """Two columns of bytes (N,) -> rows of a table (N,), -1 where it has none."""
-    keys = zip(first.astype(str), second.astype(str), strict=True)
+    keys = zip(first.astype(str).tolist(), second.astype(str).tolist(), strict=True)
     return np.array([table.get(key, -1) for key in keys], np.int64)
 
 

@@ -12,13 +12,15 @@ from torch.nn.functional import interpolate
 from data.Synthetic.draws import Draws
 
 WORK = 128  # pixels a side while a background is put together
-SHAPES = 10
+MOST_SHAPES = 10  # boxes, ellipses and stripes in one picture
+# From light to dark, by eye; skin.py mixes neighbours.
 SKINS = ((0.96, 0.82, 0.74), (0.91, 0.72, 0.60), (0.80, 0.58, 0.44), (0.62, 0.42, 0.30),
          (0.43, 0.28, 0.20), (0.27, 0.17, 0.13))  # fmt: skip
-# By kind (studio, plain, texture, clutter): weight, lowest and highest brightness, texture, shapes.
+# By kind (studio, plain, texture, clutter): weight, lowest and highest brightness, strength of the
+# texture, highest number of shapes; by eye.
 # fmt: off
 KINDS = ((0.35, 0.0, 0.16, 0.02, 1.5), (0.15, 0.15, 0.95, 0.02, 1.5),
-         (0.2, 0.1, 0.9, 0.14, 2.5), (0.3, 0.1, 0.9, 0.08, SHAPES))
+         (0.2, 0.1, 0.9, 0.14, 2.5), (0.3, 0.1, 0.9, 0.08, MOST_SHAPES))
 # fmt: on
 
 
@@ -61,18 +63,18 @@ def _octaves(draws: Draws, grain: Tensor) -> Tensor:
 
 
 def _shapes(draws: Draws, picture: Tensor, number: Tensor) -> Tensor:
-    """Draw up to SHAPES boxes, ellipses and stripes, soft or hard, over (B,3,WORK,WORK)."""
+    """Draw up to MOST_SHAPES boxes, ellipses and stripes, soft or hard, over (B,3,WORK,WORK)."""
     x, y = _grid(picture.device)
-    place = draws.uniform(SHAPES, 2, 1, 1, low=-1.1, high=1.1)
-    half = draws.uniform(SHAPES, 2, 1, 1, low=0.05, high=0.6)
-    half = half * draws.uniform(SHAPES, 1, 1, 1, low=0.4, high=1.6)
-    angle = draws.uniform(SHAPES, 1, 1, high=math.pi)
-    ellipse = draws.chance(0.4, SHAPES, 1, 1)
+    place = draws.uniform(MOST_SHAPES, 2, 1, 1, low=-1.1, high=1.1)
+    half = draws.uniform(MOST_SHAPES, 2, 1, 1, low=0.05, high=0.6)
+    half = half * draws.uniform(MOST_SHAPES, 1, 1, 1, low=0.4, high=1.6)
+    angle = draws.uniform(MOST_SHAPES, 1, 1, high=math.pi)
+    ellipse = draws.chance(0.4, MOST_SHAPES, 1, 1)
     color = _colors(draws)[..., None, None]
-    sharp = torch.exp(draws.uniform(SHAPES, 1, 1, low=0.8, high=3.5))
-    opaque = draws.uniform(SHAPES, low=0.4, high=1.0)
-    opaque = (opaque * (torch.arange(SHAPES, device=picture.device) < number[:, None]))[..., None, None]
-    for k in range(SHAPES):
+    sharp = torch.exp(draws.uniform(MOST_SHAPES, 1, 1, low=0.8, high=3.5))
+    opaque = draws.uniform(MOST_SHAPES, low=0.4, high=1.0)
+    opaque = (opaque * (torch.arange(MOST_SHAPES, device=picture.device) < number[:, None]))[..., None, None]
+    for k in range(MOST_SHAPES):
         dx, dy = x - place[:, k, 0], y - place[:, k, 1]
         cos, sin = angle[:, k].cos(), angle[:, k].sin()
         a = (dx * cos + dy * sin).abs_() / half[:, k, 0]
@@ -84,13 +86,13 @@ def _shapes(draws: Draws, picture: Tensor, number: Tensor) -> Tensor:
 
 
 def _colors(draws: Draws) -> Tensor:
-    """(B,SHAPES,3): grays, vivid colours and, now and then, the colours of skin."""
-    value = draws.uniform(SHAPES, 1)
-    vivid = draws.uniform(SHAPES, 3) * draws.uniform(SHAPES, 1) ** 0.5
-    color = torch.lerp(value.expand(-1, -1, 3), vivid, draws.uniform(SHAPES, 1))
-    skin = draws.tensor(SKINS)[draws.one_of(len(SKINS), SHAPES)]
-    skin = skin * draws.uniform(SHAPES, 1, low=0.5, high=1.0)
-    return torch.where(draws.chance(0.25, SHAPES, 1) > 0, skin, color)
+    """(B,MOST_SHAPES,3): grays, vivid colours and, now and then, the colours of skin."""
+    value = draws.uniform(MOST_SHAPES, 1)
+    vivid = draws.uniform(MOST_SHAPES, 3) * draws.uniform(MOST_SHAPES, 1) ** 0.5
+    color = torch.lerp(value.expand(-1, -1, 3), vivid, draws.uniform(MOST_SHAPES, 1))
+    skin = draws.tensor(SKINS)[draws.one_of(len(SKINS), MOST_SHAPES)]
+    skin = skin * draws.uniform(MOST_SHAPES, 1, low=0.5, high=1.0)
+    return torch.where(draws.chance(0.25, MOST_SHAPES, 1) > 0, skin, color)
 
 
 def _grid(device: torch.device) -> tuple[Tensor, Tensor]:

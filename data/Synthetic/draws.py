@@ -58,11 +58,11 @@ class Draws:
 
 
 def _pools(seed: int, index: int) -> tuple[Tensor, Tensor]:
-    """The uniform and normal numbers of one sample. numpy hashes (seed, index) into 128 bits, so that no
-    two samples of any two streams share their numbers."""
+    """The uniform and normal numbers of one sample. Seed and index are the key of a counter-based
+    generator (Philox), 64 bits each: no two samples of any two streams share their numbers."""
     if seed == TEST_SEED:
         return _test_pools(index)
-    generator = np.random.default_rng([seed, index])
+    generator = np.random.Generator(np.random.Philox(key=np.array([seed, index], np.uint64)))
     uniform = generator.random(UNIFORM, np.float32)
     normal = generator.standard_normal(NORMAL, np.float32)
     return torch.from_numpy(uniform), torch.from_numpy(normal)

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from data.Synthetic.draws import Draws
 
-# Distance of the rings behind the wrist (metres) and their size relative to the wrist's border.
+# Distance of the rings behind the wrist (metres) and their size relative to the wrist's border;
+# by eye, the elbow side widest.
 DISTANCES = (0.015, 0.04, 0.075, 0.12, 0.22, 0.45)
 SIZES = (0.98, 0.97, 1.04, 1.15, 1.28, 1.35)
 RINGS = len(DISTANCES)

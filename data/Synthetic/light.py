@@ -1,5 +1,7 @@
 """Lamps, what reaches the surface past the hands' own fingers, and how skin returns it.
 
+Every number here is by eye: a picture shall look like skin in a room, not be physically exact.
+
 Legend: B samples, 2 hands, U vertices of hand and arm, S spheres of a hand, P pixels.
 """
 
@@ -11,7 +13,7 @@ from torch.nn.functional import normalize
 
 from data.Synthetic.draws import Draws
 
-SCATTER = (0.35, 0.2, 0.12)  # how far light of each colour creeps past the terminator of skin
+SCATTER = (0.35, 0.2, 0.12)  # how far light of each colour creeps past the terminator of skin, by eye
 
 
 class Lamps(NamedTuple):

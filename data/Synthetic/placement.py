@@ -1,5 +1,6 @@
 """Where two hands are with respect to each other: anchored by kind of interaction, then separated.
 
+The tables are by eye.
 Spheres along the bones stand in for the hands: their distances are a small table.
 
 Legend: B samples, 2 hands, S spheres per hand. The body frame is x right, y down, z away from the

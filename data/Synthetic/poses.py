@@ -1,7 +1,7 @@
 """Finger poses within joint limits, and how a hand is turned.
 
 Everything is written for a right hand in MANO's axes (fingers -x, palm -y, thumb +z); the left one
-is its mirror image. Angles are in degrees here and become rotations at the end.
+is its mirror image. Angles are in degrees here and become rotations at the end. The tables are by eye.
 
 Legend: B samples, 2 hands; fingers run index, middle, ring, pinky; 16 MANO joints.
 """

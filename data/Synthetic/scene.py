@@ -20,7 +20,7 @@ from data.Synthetic.placement import SHADING
 from data.Synthetic.skin import Skin
 
 GRAINS = 24  # different pictures of white noise
-OWN = 48  # pixels a side when a hand is drawn alone to measure its silhouette
+ALONE = 48  # pixels a side when a hand is drawn alone to measure its silhouette
 
 
 class Drawing(NamedTuple):
@@ -114,9 +114,9 @@ class Painter:
         shown = render.visible_masks(on_hand, with_arm, 2).flatten(2).sum(-1)
         uv, depth = drawing.points[:, :, : self.count].split((2, 1), -1)
         low = uv.amin(2, keepdim=True)
-        scale = (OWN - 1) / (uv - low).flatten(2).amax(-1)[..., None, None]
-        own = torch.cat(((uv - low) * scale, depth), -1)
-        alone = render.silhouettes(own, self.hand_faces, (OWN, OWN)).flatten(2).sum(-1)
+        scale = (ALONE - 1) / (uv - low).flatten(2).amax(-1)[..., None, None]
+        placed = torch.cat(((uv - low) * scale, depth), -1)
+        alone = render.silhouettes(placed, self.hand_faces, (ALONE, ALONE)).flatten(2).sum(-1)
         return torch.where(alone > 0, shown * scale[..., 0, 0].square() / alone.clamp(min=1), 0)
 
 

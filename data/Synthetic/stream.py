@@ -16,7 +16,7 @@ from data.Synthetic.draws import Draws
 from data.Synthetic.labels import Placed, draw_camera, make_labels
 from data.Synthetic.scene import Painter
 
-SINGLE = 0.1  # share of pictures with one hand
+SINGLE = 0.1  # share of pictures with one hand; this and the next two by eye
 VISIBLE = 0.05  # of a hand's silhouette, from which it counts as present
 REACH = (0.06, 0.25)  # metres between the wrists of interacting hands
 
