@@ -93,6 +93,13 @@ def test_named_files_exist(page, path):
     assert (ROOT / path).is_file()
 
 
+def test_every_dependency_has_its_licence_named():
+    licences = read(README).partition("## Licences")[2]
+    for line in read(ROOT / "requirements.txt").splitlines():
+        name = re.match(r"[a-z]+", line)[0]  # opencv of opencv-python-headless
+        assert name in licences, name
+
+
 def test_what_messages_refer_to_is_a_section():
     assert "\n## InterHand2.6M\n" in read(ROOT / "docs" / "data.md")
     for folder in ("main", "common", "data", "tool"):

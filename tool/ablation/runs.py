@@ -29,7 +29,7 @@ class Run:
 
     @cached_property
     def config(self) -> Config:
-        return override(preset(self.preset), list(self.settings))
+        return override(preset(self.preset), list(self.settings), prefer="train")
 
     @cached_property
     def folder(self) -> Path:
