@@ -8,7 +8,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-from torch import Tensor
 
 from common.eval.metrics import Metrics
 from common.eval.predictions import read_predictions
@@ -86,28 +85,30 @@ def test(
     read = read_predictions(predictions) if predictions else None
     snapshot = load_snapshot(checkpoint) if checkpoint else {"config": {}}
     config = build.test_config(snapshot, settings)
+    mano = load_mano(config.paths.smplx_path).to(device)
+    about = describe(config, mano, device, snapshot, checkpoint, predictions or save)
     if rank() == 0:
         require_writable(folder / "metrics.json")  # now, not after hours
         if save:
             require_writable(save)
-    mano = load_mano(config.paths.smplx_path).to(device)
-    about = describe(config, mano, device, snapshot, checkpoint, predictions or save)
     say(f"data: {about.data}; hand model: {mano.name}{cli.describe_local_paths(config)}")
     if read:
         say(f"predictions: {predictions}, {len(read.ids):,} samples")
         predict = read.of
     else:
         say(f"snapshot: {checkpoint}, epoch {about.epoch}, on {about.device}")
-        model = model_from_snapshot(snapshot, mano).to(device)
-
-        def predict(batch: dict[str, Any]) -> dict[str, Tensor]:
-            return model(batch["img"])
-
+        predict = forward_of(snapshot, mano, device)
     loader = build.test_data(config, mano, say)
     about = replace(about, data_notes=loader.notes())
     notes = coverage(read.ids, loader.ids(), predictions) if read else []
     metrics = Metrics(mano, protocols, config.test.penetration)
     evaluation.run(predict, about, metrics, loader, device, folder, save, notes)
+
+
+def forward_of(snapshot: dict[str, Any], mano: ManoLayer, device: torch.device) -> evaluation.Predict:
+    """The network of a snapshot: batch -> prediction."""
+    model = model_from_snapshot(snapshot, mano).to(device)
+    return lambda batch: model(batch["img"])
 
 
 def describe(

@@ -69,7 +69,10 @@ def test_the_best_is_marked_and_nothing_is_warned_of_when_runs_agree(together, t
     ("changed", "words"),
     [
         ({"data": "InterHand2.6M"}, "WARNING: data differs: a: synthetic"),
-        ({"data_notes": ["view any"]}, "WARNING: data_notes differs: a: ['synthetic pictures: view own']"),
+        (
+            {"data_notes": ["view any"]},
+            "WARNING: what the data say differs: a: synthetic pictures: view own; b",
+        ),
         ({"synthetic": False}, "WARNING: synthetic differs: a: True; b: False"),
         ({"hand_model": "MANO"}, "WARNING: hand_model differs: a: stand-in hand; b: MANO"),
     ],

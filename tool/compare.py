@@ -93,7 +93,7 @@ def differs(what: str, runs: Runs, value_of: Callable[[Results], object]) -> lis
 def general_warnings(runs: Runs) -> list[str]:
     """What makes no number compare."""
     lines = differs("data", runs, lambda run: run.about.data)
-    lines += differs("data_notes", runs, lambda run: run.about.data_notes)
+    lines += differs("what the data say", runs, lambda run: " ".join(run.about.data_notes))
     lines += differs("synthetic", runs, lambda run: run.about.synthetic)
     lines += differs("hand_model", runs, lambda run: run.about.hand_model)
     return lines + differs("count of samples", runs, lambda run: run.samples)

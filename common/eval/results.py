@@ -69,8 +69,11 @@ class Results:
     notes: list[str]
 
     def to_plain(self) -> dict[str, Any]:
-        """The content of metrics.json. "metrics" repeats unit and meaning for who reads the file alone."""
-        keys = {key.metric for scores in (*self.protocols.values(), self.shared) for key in scores}
+        """The content of metrics.json. "metrics" repeats the catalogue for who reads the file alone."""
+        used = {key.metric for key in self.shared}
+        for scores in self.protocols.values():
+            used |= {key.metric for key in scores}
+        rows = [metric for metric in CATALOGUE.values() if metric.name in used]
         return {
             "about": dataclasses.asdict(self.about),
             "samples": self.samples,
@@ -78,9 +81,7 @@ class Results:
             "protocols": {name: _nest(scores) for name, scores in self.protocols.items()},
             "shared": _nest(self.shared),
             "metrics": {
-                name: {"unit": metric.unit, "better": metric.better, "meaning": metric.meaning}
-                for name, metric in CATALOGUE.items()
-                if name in keys
+                row.name: {"unit": row.unit, "better": row.better, "meaning": row.meaning} for row in rows
             },
             "unavailable": self.unavailable,
             "choices": self.choices,
