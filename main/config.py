@@ -218,12 +218,18 @@ def override(
     return config
 
 
+# What a configuration that is older than a setting meant, where that is not today's default.
+BEFORE_THE_SETTING = {("model", "depth_range"): 0.3}
+
+
 def from_dict(values: dict[str, dict[str, Any]]) -> Config:
-    """The configuration a snapshot carries; sections of other versions fall back to the defaults."""
+    """The configuration a snapshot carries; settings that are younger mean what was done before them."""
     config = Config()
     for section, name in _keys():
         if name in values.get(section, {}):
             config = _assign(config, section, name, values[section][name])
+        elif section in values and (section, name) in BEFORE_THE_SETTING:
+            config = _assign(config, section, name, BEFORE_THE_SETTING[section, name])
     return config
 
 

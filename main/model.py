@@ -12,12 +12,10 @@ from common.nets.eanet import EABlock, EANet, Regressor, eanet_extractor
 from common.nets.heatmap import HeatmapGrid
 from common.nets.layers import PerHand
 from common.utils.errors import UserError
-from main.config import Config, Model, override
+from main.config import Model, from_dict, override
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 EANET_SETTINGS = ("name", "backbone", "backbone_weights", "channels", "sjt_blocks")
-# What a snapshot that is older than a setting was trained with, where that is not today's default.
-BEFORE_THE_SETTING = {"depth_range": 0.3}
 
 
 class LGNet(nn.Module):
@@ -108,9 +106,10 @@ def build_model(settings: Model, mano: ManoLayer) -> nn.Module:
 
 def model_settings(values: dict[str, Any]) -> Model:
     """A snapshot's own settings, checked as those of a command line are."""
-    values = {**BEFORE_THE_SETTING, **values, "backbone_weights": "none"}
+    older = from_dict({"model": {}})
+    texts = [f"model.{name}={value}" for name, value in values.items()]
     try:
-        return override(Config(), [f"model.{name}={value}" for name, value in values.items()]).model
+        return override(older, [*texts, "model.backbone_weights=none"]).model
     except UserError as error:
         raise UserError(f"the snapshot does not fit this code: {error}") from None
 

@@ -103,3 +103,12 @@ def test_dict_round_trip():
 def test_frozen():
     with pytest.raises(AttributeError):
         Config().train.lr = 1.0
+
+
+def test_an_older_configuration_means_what_it_meant():
+    """Before `depth_range` was a setting, heat maps were 0.3 m deep."""
+    old = Config().to_dict()
+    del old["model"]["depth_range"]
+    assert from_dict(old).model.depth_range == 0.3
+    assert from_dict(Config().to_dict()).model.depth_range == Config().model.depth_range == 0.4
+    assert from_dict({}).model.depth_range == 0.4  # nothing says that there was a network
