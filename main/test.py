@@ -60,11 +60,13 @@ def existing_snapshot(folder: Path, epoch: int) -> Path:
 
 
 def data_suffix(config: Config) -> str:
-    """What tells the result folder of other data from that of the test split."""
+    """What tells the result folder of other data from that of InterHand2.6M's test split."""
     if config.paths.hic_path:
         return "_hic"
     if config.paths.folder_path:
         return "_folder"
+    if build.is_synthetic(config):
+        return "_synthetic"
     return "" if config.test.split == "test" else f"_{config.test.split}"
 
 

@@ -167,7 +167,7 @@ def test_a_run_goes_on_where_another_fails(ablated):
     folder, _ = ablated
     rows = cells(folder)
     assert rows["broken"][-1].startswith("failed: error: ") and "nowhere.pth" in rows["broken"][-1]
-    metrics = json.loads((folder / "lgnet_lr0.0001_seed0/result/epoch_1/metrics.json").read_text())
+    metrics = json.loads((folder / "lgnet_lr0.0001_seed0/result/epoch_1_synthetic/metrics.json").read_text())
     row = dict(zip(rows["run"], rows["lgnet"], strict=True))
     error = metrics["protocols"]["lgnet"]["MPJPE"]["final"]["overall"]["value"]
     assert row["MPJPE, mm"] == f"{error:.2f}"
@@ -182,7 +182,7 @@ def test_a_run_goes_on_where_another_fails(ablated):
 def test_the_same_command_does_only_what_is_missing(ablated, capsys):
     (folder, command), name = ablated, "lgnet_lr0.0001_seed0"
     before = measured(folder)
-    (folder / name / "result/epoch_1/metrics.json").unlink()
+    (folder / name / "result/epoch_1_synthetic/metrics.json").unlink()
     assert run(ablate, *command) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"results: {folder / 'table.md'}"
     assert measured(folder) == before

@@ -63,7 +63,8 @@ def test_train_test_demo(trained, tmp_path, capsys):
     assert about["data_notes"] == results["notes"][:1] and boxes in results["notes"][0]
     assert f"note: {boxes}" in printed
     assert results["samples"] == results["frames"]["interhand"] == 5
-    result = trained.folder / "result" / "epoch_1"
+    suffix = {"synthetic": "_synthetic", "interhand": ""}[trained.folder.name]
+    result = trained.folder / "result" / f"epoch_1{suffix}"
     assert (result / "report.html").stat().st_size > 10_000
     assert len((result / "per_sample.csv").read_text().splitlines()) == 6
     assert run(demo, "--output", tmp_path, "--input", demo.EXAMPLE, *where) == 0

@@ -70,7 +70,7 @@ def test_predictions_of_some_samples_say_of_how_many(trained, predictions, tmp_p
     printed = capsys.readouterr().out
     whole, results = (
         plain_results(folder)
-        for folder in (trained.folder / "result/epoch_0", tmp_path / "some" / "result" / "some")
+        for folder in (trained.folder / "result/epoch_0_synthetic", tmp_path / "some/result/some_synthetic")
     )
     assert results["samples"] == results["frames"]["interhand"] == 5
     one = results["protocols"]["interhand"]["MPVPE"]["final"]["overall"]

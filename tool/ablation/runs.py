@@ -44,7 +44,7 @@ class Run:
     @property
     def results(self) -> Path:
         """Where test.py writes those of the last epoch."""
-        return self.folder / "result" / f"epoch_{self.config.train.epochs - 1}"
+        return self.folder / "result" / f"epoch_{self.config.train.epochs - 1}_synthetic"
 
     def finished(self) -> bool:
         """report.html is what a test writes last."""
