@@ -3,6 +3,7 @@
 import cv2
 import pytest
 
+from common.utils.errors import UserError
 from tests.scripts import run, settings
 from tool import show_data
 
@@ -27,3 +28,16 @@ def test_a_sheet_that_cannot_be_written_is_said_before_the_work(tmp_path, capsys
     (tmp_path / "file").write_text("")
     assert run(show_data, tmp_path / "file" / "sheet.png", *SMALL) == 2
     assert "cannot write" in capsys.readouterr().err
+
+
+def test_the_test_split_is_the_one_that_a_test_reads(tmp_path, monkeypatch):
+    """Whatever the preset trains on."""
+    seen = []
+
+    def no_pictures(config, mano, log):
+        seen.append(config.data)
+        raise UserError("enough")
+
+    monkeypatch.setattr(show_data.build, "test_data", no_pictures)
+    assert run(show_data, tmp_path / "sheet.png", "--preset", "eanet", "--split", "test") == 2
+    assert seen == [show_data.build.TEST_DATA]

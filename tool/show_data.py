@@ -4,6 +4,7 @@ python tool/show_data.py SHEET.png [--split train] [--count 12] [--columns 4] [-
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -44,7 +45,10 @@ def main() -> None:
     if min(args.count, args.columns) < 1:
         raise UserError("--count and --columns are 1 or more")
     require_writable(args.sheet)
-    config = override(preset(args.preset), args.settings)
+    start = preset(args.preset)
+    if args.split == "test":  # what test.py reads, whatever is trained on
+        start = replace(start, data=build.TEST_DATA)
+    config = override(start, args.settings)
     mano = load_mano(config.paths.smplx_path)
     data = build.training_data if args.split == "train" else build.test_data
     pictures: list[Picture] = []

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.sparse import csc_matrix
 
 from common.hand.mano_file import STANDIN_FILE, mirrored, read_standin
+from common.hand.mirror import MIRROR_AXIS_ANGLE
 
 COEFFS_SEED = 1554
 FILE_KEYS = (  # MANO's order
@@ -33,7 +34,9 @@ def mano_dict(right: bool) -> dict:
     shapes = hand["shapedirs"].copy()
     shapes[:, 0] = standin["shapedirs"][:, 0]
     regressor = csc_matrix(hand["J_regressor"].astype("f8"))
-    components = _components() if right else (_components().reshape(45, 15, 3) * [1, -1, -1]).reshape(45, 45)
+    components = _components()
+    if not right:
+        components = (components.reshape(45, 15, 3) * MIRROR_AXIS_ANGLE).reshape(45, 45)
     parents = np.asfortranarray(hand["kintree_table"].astype(np.int64))
     values = {
         "hands_components": components, "f": hand["f"].astype(np.uint32), "J_regressor": regressor,
