@@ -216,6 +216,7 @@ def freeze_unread(network: nn.Module, read: set[str]) -> int:
     A parameter without a gradient would stop DistributedDataParallel, and be decayed by the optimizer.
     """
     device = next(network.parameters()).device
+    training = network.training
     network.eval()  # leaves no trace in running statistics
     pred = network(torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE, device=device))
     torch.stack([pred[key].sum() for key in read if key in pred]).sum().backward()
@@ -223,6 +224,7 @@ def freeze_unread(network: nn.Module, read: set[str]) -> int:
     for parameter in unread:
         parameter.requires_grad_(False)
     network.zero_grad(set_to_none=True)
+    network.train(training)
     return sum(parameter.numel() for parameter in unread)
 
 

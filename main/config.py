@@ -76,7 +76,7 @@ Box = Literal[
 
 @dataclass(frozen=True)
 class Model:
-    """A network takes those that its constructor names; a change of any other is refused."""
+    """LGNet takes all of them, EANet a few (main/model.py); a change of any other is refused."""
 
     name: Literal["lgnet", "eanet"] = "lgnet"
     backbone: Backbone = "resnet50"

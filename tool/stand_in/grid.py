@@ -12,7 +12,6 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse import csr_matrix, diags
 
-RING = 10
 ACROSS = ("index", "middle", "ring", "pinky")
 # top 0..3, far web, bottom 3..0, near web
 ANGLES = np.deg2rad(36.0 * np.array([1, 2, 3, 4, 5, 6, 7, 8, 9, 0]))
