@@ -8,17 +8,19 @@ import torch
 from torch import Tensor
 
 TEST_SEED = 20250  # of the fixed test set; no stream to train on may use it
-UNIFORM, NORMAL = 512, 5120  # kept ready per sample; a picture needs 272 and 4,216
+# What numbers are drawn for: each has numbers of its own, so that new looks move no hand. How many uniform
+# and normal ones are kept ready per sample.
+PURPOSES = {"scene": (256, 512), "looks": (768, 5120)}
 
 
 class Draws:
-    """A cursor over each sample's own uniform and normal numbers, for B samples at once."""
+    """A cursor over each sample's own uniform and normal numbers for one of PURPOSES, B samples at once."""
 
-    def __init__(self, seed: int, indices: Sequence[int], device: torch.device | str = "cpu"):
-        pools = [_pools(seed, index) for index in indices]
+    def __init__(self, seed: int, indices: Sequence[int], purpose: str, device: torch.device | str = "cpu"):
+        pools = [_pools(seed, index, purpose) for index in indices]
         uniform = torch.stack([numbers for numbers, _ in pools]).to(device)
         normal = torch.stack([numbers for _, numbers in pools]).to(device)
-        self._pools = {"uniform": uniform, "normal": normal}  # (B,UNIFORM), (B,NORMAL)
+        self._pools = {"uniform": uniform, "normal": normal}  # (B,numbers) each
         self._used = {"uniform": 0, "normal": 0}
         self.batch, self.device = len(indices), uniform.device
 
@@ -53,23 +55,17 @@ class Draws:
         end = start + torch.Size(shape).numel()
         self._used[kind] = end
         if end > pool.shape[1]:
-            raise RuntimeError(f"a sample draws over {pool.shape[1]} numbers: enlarge UNIFORM or NORMAL")
+            raise RuntimeError(f"a sample draws over {pool.shape[1]} {kind} numbers: enlarge PURPOSES")
         return pool[:, start:end].reshape(self.batch, *shape)
 
 
-def _pools(seed: int, index: int) -> tuple[Tensor, Tensor]:
-    """The uniform and normal numbers of one sample. Seed and index are the key of a counter-based
-    generator (Philox), 64 bits each: no two samples of any two streams share their numbers."""
-    if seed == TEST_SEED:
-        return _test_pools(index)
-    generator = np.random.Generator(np.random.Philox(key=np.array([seed, index], np.uint64)))
-    uniform = generator.random(UNIFORM, np.float32)
-    normal = generator.standard_normal(NORMAL, np.float32)
+def _pools(seed: int, index: int, purpose: str) -> tuple[Tensor, Tensor]:
+    """The uniform and normal numbers of one sample. Seed and index are the key of a counter-based generator
+    (Philox), 64 bits each, the purpose is the highest word of its counter: nothing shares its numbers."""
+    key = np.array([seed, index], np.uint64)
+    counter = np.array([0, 0, 0, list(PURPOSES).index(purpose)], np.uint64)
+    generator = np.random.Generator(np.random.Philox(key=key, counter=counter))
+    uniforms, normals = PURPOSES[purpose]
+    uniform = generator.random(uniforms, np.float32)
+    normal = generator.standard_normal(normals, np.float32)
     return torch.from_numpy(uniform), torch.from_numpy(normal)
-
-
-def _test_pools(index: int) -> tuple[Tensor, Tensor]:
-    """Those of the fixed test set, as they were when its published numbers were measured. torch's CPU
-    generator uses 32 bits of its seed: enough for one set, not for many streams."""
-    generator = torch.Generator().manual_seed(TEST_SEED * 1_000_003 + index)
-    return torch.rand(UNIFORM, generator=generator), torch.randn(NORMAL, generator=generator)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from common.hand.joints import HANDS, LEFT, RIGHT, WRIST
 from common.hand.mano import ManoLayer
 from data.Synthetic import placement, poses
-from data.Synthetic.draws import Draws
+from data.Synthetic.draws import PURPOSES, Draws
 from data.Synthetic.labels import Placed, draw_camera, make_labels
 from data.Synthetic.scene import Painter
 
@@ -99,10 +99,10 @@ class SyntheticStream:
     @torch.no_grad()
     def batch(self, indices: Sequence[int]) -> dict:
         """The samples with these indices as one batch of raw facts (data/base.py)."""
-        draws = Draws(self.seed, indices, self.radii.device)
-        hands = self.place(draws)
-        camera = draw_camera(draws, hands)
-        picture, visible = self.painter(draws, hands, camera["K"])
+        scene, looks = (Draws(self.seed, indices, purpose, self.radii.device) for purpose in PURPOSES)
+        hands = self.place(scene)
+        camera = draw_camera(scene, hands)
+        picture, visible = self.painter(looks, hands, camera["K"])
         labels = make_labels(hands, camera["K"], self.mano.pose(hands.rotmat))
         return {
             "img": picture,
