@@ -26,6 +26,8 @@ class Placed(NamedTuple):
     pivot: Tensor  # (B,2,3)
     centres: Tensor  # (B,2,S,3) of the spheres
     exists: Tensor  # (B,2)
+    kind: Tensor  # (B,) int64, which of placement.INTERACTIONS
+    view: Tensor  # (B,) int64, which of poses.VIEWS
 
 
 def draw_camera(draws: Draws, hands: Placed) -> dict[str, Tensor]:

@@ -117,8 +117,8 @@ def random_turn(draws: Draws, degrees: Tensor, *shape: int) -> Tensor:
     return rotate(axis, draws.normal(*shape, limit=2) * degrees)
 
 
-def view_rotation(draws: Draws, view: str, cone: float, roll: float) -> Tensor:
-    """Body frame (x right, y down, z away from the person) -> camera, (B,3,3).
+def view_rotation(draws: Draws, view: str, cone: float, roll: float) -> tuple[Tensor, Tensor]:
+    """Which of VIEWS (B,) and the body frame (x right, y down, z away from the person) -> camera (B,3,3).
 
     The named one of VIEWS, or "any" of them, tilted by up to `cone` degrees in any direction and rolled
     in the picture plane by up to `roll` degrees either way.
@@ -130,4 +130,4 @@ def view_rotation(draws: Draws, view: str, cone: float, roll: float) -> Tensor:
     towards = draws.uniform(1, high=2 * math.pi)
     tilt = rotate(towards.cos() * x + towards.sin() * y, draws.uniform(high=cone))
     turn = rotate(z, draws.uniform(low=-roll, high=roll))
-    return turn @ tilt @ rotate(x, pitch) @ rotate(y, yaw)
+    return drawn, turn @ tilt @ rotate(x, pitch) @ rotate(y, yaw)

@@ -120,7 +120,7 @@ class SyntheticStream:
         """Draw poses, shapes and places of both hands."""
         kind = draws.pick(self.interactions["weight"])  # (B,)
         drawn = {name: rows[kind] for name, rows in self.interactions.items()}
-        view = poses.view_rotation(draws, self.view, self.cone, self.roll)  # (B,3,3)
+        seen_from, view = poses.view_rotation(draws, self.view, self.cone, self.roll)
         rotmat = self._rotations(draws, drawn, view)
         shape = draws.normal(1, 10, std=0.8, limit=2.5) + draws.normal(2, 10, std=0.1)
         verts = self.mano.skin(rotmat, shape) - self.mano.rest_wrist(shape)[:, :, None]
@@ -133,7 +133,8 @@ class SyntheticStream:
         target = torch.cat((draws.normal(2, std=0.05), draws.uniform(2, low=0.95, high=1.25)[:, :1]), -1)
         pivot = place + (target - middle)[:, None]
         joints, verts = joints + pivot[:, :, None], verts + pivot[:, :, None]
-        return Placed(rotmat, shape, verts, joints, pivot, self.spheres @ joints, exists)
+        centres = self.spheres @ joints
+        return Placed(rotmat, shape, verts, joints, pivot, centres, exists, kind, seen_from)
 
     def _rotations(self, draws: Draws, drawn: dict[str, Tensor], view: Tensor) -> Tensor:
         """(B,2,16,3,3), the wrist in the camera, the mean pose included."""
