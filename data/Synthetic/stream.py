@@ -12,7 +12,7 @@ from torch.nn import functional
 from common.hand.joints import HANDS, LEFT, RIGHT, WRIST
 from common.hand.mano import ManoLayer
 from data.Synthetic import placement, poses
-from data.Synthetic.draws import PURPOSES, Draws
+from data.Synthetic.draws import Draws
 from data.Synthetic.labels import Placed, draw_camera, make_labels
 from data.Synthetic.scene import Painter
 
@@ -78,6 +78,10 @@ class SyntheticStream:
         index_of = dict(zip(self.ids(), self._epoch_indices(), strict=True))
         return self.batch([index_of[name] for name in ids])
 
+    def strata(self) -> dict[str, list[str]]:
+        """Groups of samples that results are given for, {name: ids}; none of a stream."""
+        return {}
+
     def notes(self) -> list[str]:
         """What a reader of results should know of these pictures."""
         return [
@@ -99,10 +103,8 @@ class SyntheticStream:
     @torch.no_grad()
     def batch(self, indices: Sequence[int]) -> dict:
         """The samples with these indices as one batch of raw facts (data/base.py)."""
-        scene, looks = (Draws(self.seed, indices, purpose, self.radii.device) for purpose in PURPOSES)
-        hands = self.place(scene)
-        camera = draw_camera(scene, hands)
-        picture, visible = self.painter(looks, hands, camera["K"])
+        hands, camera = self.scene(indices)
+        picture, visible = self.painter(self.draws(indices, "looks"), hands, camera["K"])
         labels = make_labels(hands, camera["K"], self.mano.pose(hands.rotmat))
         return {
             "img": picture,
@@ -115,6 +117,16 @@ class SyntheticStream:
             "human_annotated": [True] * len(indices),
             "id": self._ids(indices),
         }
+
+    def draws(self, indices: Sequence[int], purpose: str) -> Draws:
+        """The samples' own numbers for one of PURPOSES."""
+        return Draws(self.seed, indices, purpose, self.radii.device)
+
+    def scene(self, indices: Sequence[int]) -> tuple[Placed, dict[str, Tensor]]:
+        """The samples' hands, and the camera keys of the contract."""
+        draws = self.draws(indices, "scene")
+        hands = self.place(draws)
+        return hands, draw_camera(draws, hands)
 
     def place(self, draws: Draws) -> Placed:
         """Draw poses, shapes and places of both hands."""
