@@ -114,7 +114,7 @@ def _synthetic_test_set(config: Config, mano: ManoLayer) -> SyntheticTestSet:
     for name in DRAWN:
         if getattr(data, name) != getattr(TEST_DATA, name):
             raise UserError(
-                f"data.{name} says how training pictures are drawn; a test set is fixed: leave it out"
+                f"data.{name} says how training pictures are drawn, the test set is fixed: leave it out"
             )
     return SyntheticTestSet(
         mano,

@@ -41,9 +41,7 @@ class Data:  # what to train on; a test starts from the defaults but where said
     workers: CountOrZero = 4  # loader processes, at most one a core; 0 loads in the process itself
     limit: Count | None = None  # only the first records of a split
     synthetic_cone: Degrees = 60.0  # half angle of wrist orientations; of training
-    synthetic_view: Literal["any", "own", "front"] = (
-        "any"  # all, over the shoulder, from ahead; of a test, too
-    )
+    synthetic_view: Literal["any", "own", "front"] = "any"  # all, over the shoulder, from ahead; tests too
     synthetic_roll: Degrees = 30.0  # rotation in the picture plane either way; of training
     synthetic_train: Count = 65536  # synthetic samples called an epoch, rounded up to whole batches
     synthetic_test: Count = 512  # so many of the first pictures of the synthetic test set are tested on

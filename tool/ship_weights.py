@@ -85,7 +85,7 @@ def calibration_data(config: Config, mano: ManoLayer, pictures: int, seed: int) 
     return build.training_data(replace(config, paths=Paths(), data=data, train=train), mano, print)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def predict_presence(network: nn.Module, batches: Any) -> tuple[Tensor, Tensor]:
     """Logits and truth (N,2) of the hands' presence, float64."""
     logits, truth = [], []

@@ -94,7 +94,7 @@ SHARED = (
     Metric("local_rotation", "deg", "mean angle of the 15 finger rotations", NO_FIT, NO_ROTATIONS),
     Metric("joint_px", "px", "joint stage, distance in the crop", NO_PIXELS, NO_JOINTS, rank="headline"),
     Metric("PCK2D_5", "%", "2-D joints within 5 % of the crop", NO_PIXELS, NO_JOINTS, "up", "list"),
-    Metric("PCK2D_10", "%", "2-D joints within 10 % of the crop", NO_PIXELS, NO_JOINTS, "up"),
+    Metric("PCK2D_10", "%", "2-D joints within 10 % of the crop", NO_PIXELS, NO_JOINTS, "up", "list"),
     Metric("PCK2D_15", "%", "2-D joints within 15 % of the crop", NO_PIXELS, NO_JOINTS, "up", "list"),
     Metric("vertex_px", "px", "mesh under its own camera, distance in the crop", NO_FIT, NO_CAMERA),
     Metric("IoU", "share", "overlap of silhouettes, per hand", NO_OUTLINE, NO_CAMERA, "up", "list"),
@@ -109,9 +109,11 @@ SHARED = (
     Metric("penetration_mean_truth", "mm", "of the true hands", NO_SAMPLE, OFF, "neither", "list"),
     Metric("contact_deviation", "mm", "distance of vertex pairs that touch in the truth", NO_CONTACT, ""),
     Metric("swapped", "%", "two hands, each drawn nearer the other's place", NO_PAIR, NO_CAMERA),
-    Metric("presence_accuracy", "%", "hands rightly called present or absent", NO_TYPE, NO_PRESENCE, "up"),
+    Metric(
+        "presence_accuracy", "%", "hands rightly called present or absent", NO_TYPE, NO_PRESENCE, "up", "list"
+    ),
     Metric("presence_pictures", "%", "pictures right of both hands", NO_TYPE, NO_PRESENCE, "up"),
-    Metric("presence_single", "%", "the same of single-hand pictures", NO_SINGLE, NO_PRESENCE, "up"),
+    Metric("presence_single", "%", "of those of a single hand", NO_SINGLE, NO_PRESENCE, "up", "list"),
     Metric("presence_ECE", "share", "expected calibration error of presence", NO_TYPE, NO_PRESENCE),
 )
 

@@ -46,8 +46,8 @@ RELATIONS = ("apart", "touching", "interlaced", "single", "no hand")
 HIDDEN = 0.5  # of the silhouette: a hand of which less is shown is hidden
 SIZES = (700.0, 1100.0)  # pixels of the crop per metre, between small, medium and large hands
 NOTES = {
-    "v1": "the older set, over the wearer's shoulder (cone 20, roll 20 degrees): its labels are as they always "
-    "were, its pictures are painted by today's looks",
+    "v1": "the older set, over the wearer's shoulder (cone 20, roll 20 degrees); its labels are as they "
+    "always were, its pictures are painted by today's looks",
     "v2": "from any side, as the stream places hands",
 }
 

@@ -2,8 +2,8 @@
 
     python tool/synthetic/make_test_set.py [--count 4096]
 
-Overwrites the file in data/Synthetic/test_sets/ and its line of SHA256SUMS. Needed again only where the set is
-to follow the stream's geometry, or where new looks hide more or less of a hand.
+Overwrites v2.npz in data/Synthetic/test_sets/ and its line of SHA256SUMS. Needed again only where the set
+is to follow the stream's geometry, or where new looks hide more or less of a hand.
 """
 
 import argparse
