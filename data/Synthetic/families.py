@@ -19,7 +19,9 @@ THUMBS: dict[str, tuple[Limits, ...]] = {
     "any": ((-8, 45), (-22, 12), (-5, 40), (-8, 60)),
     "over": ((36, 48), (-10, 0), (24, 36), (28, 42)),  # over or beside curled fingers
     "out": ((-8, 10), (-22, -8), (-5, 10), (-8, 10)),
-    "beside": ((0, 20), (0, 14), (0, 15), (0, 20)),  # along the closed index finger
+    "beside": ((0, 20), (2, 20), (0, 15), (0, 20)),  # along the closed index finger
+    "over a thumb": ((-8, 0), (-18, -12), (0, 8), (15, 25)),
+    "under a thumb": ((-4, 2), (8, 12), (28, 34), (25, 35)),
     "opposed": ((30, 48), (-15, 2), (0, 20), (5, 30)),
 }
 
@@ -52,7 +54,8 @@ FAMILIES = {
     "grip": Family(((0.55, 0.75),) * 4, "opposed", (-0.05, 0.1), (0.4, 0.9), loose=0.04),
     "card": Family(((0.38, 0.5),) * 4, "opposed", (0.25, 0.5), (0.6, 1.0), loose=0.04),
     "steeple": Family(((0.15, 0.32),) * 4, "beside", (0.0, 0.15), (-0.2, 0.4), loose=0.04),
-    "clasp": Family(((0.5, 0.62),) * 4, "over", (-0.1, 0.0), (-0.4, -0.2), loose=0.02),
+    "clasp over": Family(((0.44, 0.47),) * 4, "over a thumb", (-0.16, -0.14), (-0.38, -0.34), loose=0.01),
+    "clasp under": Family(((0.44, 0.47),) * 4, "under a thumb", (-0.16, -0.14), (-0.38, -0.34), loose=0.01),
     "two": Family((UP, UP, DOWN, DOWN), "over", closing=(-0.6, 0.2), pull=0.0),
     "three": Family((UP, UP, UP, DOWN), "over", closing=(-0.3, 0.3), pull=0.0),
     "four": Family((UP,) * 4, "over", closing=(-0.3, 0.6)),

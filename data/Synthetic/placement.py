@@ -26,6 +26,8 @@ SHADING = tuple(
     if share < 0 or share == (0.4 if near == WRIST else 0.5) or share == 0.88
 )
 ARM_RADIUS = 0.026
+SOFT = 0.002  # metres that skin gives way where hands touch
+AWAY = 0.9  # how much hands are moved apart in the direction of their interaction
 
 
 def sphere_weights(device: torch.device) -> Tensor:
@@ -55,9 +57,9 @@ def separate(
 ) -> Tensor:
     """Shift (B,3) of the left hand after which the hands only touch.
 
-    The worst pair of spheres is moved apart `steps` times, so that fingers find their gaps; what is
-    not free then is moved along `away` (B,3). Where `touch` (B,) is 1, hands that are apart are brought
-    together likewise.
+    The worst pair of spheres is moved apart `steps` times, half in its own direction, so that fingers find
+    their gaps, half along `away` (B,3), so that a hand stays on its side; what is not free then is moved
+    along `away`. Where `touch` (B,) is 1, hands that are apart are brought together likewise.
     """
     shift = torch.zeros_like(away)
     batch = torch.arange(len(away), device=away.device)
@@ -67,12 +69,13 @@ def separate(
         moved = torch.stack((centres[:, RIGHT], centres[:, LEFT] + shift[:, None]), 1)
         depths = overlap(moved, radii).flatten(1)
         pair = (depths + prefer).argmax(1)
-        depth = depths[batch, pair]
+        depth = depths[batch, pair] - SOFT * touch
         right, left = pair.div(len(radii), rounding_mode="floor"), pair % len(radii)
-        gap = moved[batch, LEFT, left] - moved[batch, RIGHT, right]
-        direction = normalize(gap, dim=-1)
+        gap = normalize(moved[batch, LEFT, left] - moved[batch, RIGHT, right], dim=-1)
+        direction = normalize(gap + AWAY * away, dim=-1)
         depth = torch.where(touch > 0, depth, depth.clamp(min=0))
+        depth = depth / (direction * gap).sum(-1).clamp(min=0.5)  # so far that this pair only touches
         if step >= steps:
-            direction, depth = away, torch.where(depth > 0.001, depth + 0.004, 0)
+            direction, depth = away, torch.where(depth > 0.001, depth + 0.003, 0)
         shift = shift + depth[:, None] * direction
     return shift

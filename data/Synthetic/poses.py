@@ -47,7 +47,7 @@ def finger_angles(draws: Draws, family: dict[str, Tensor]) -> tuple[Tensor, Tens
     spread, closed = draws.tensor(SPREAD), draws.tensor(CLOSED)
     # Flexed fingers converge: they cannot stay spread.
     closing = (_between(family["closing"], draws.uniform(2))[..., None] + 0.8 * knuckle.square()).clamp(max=1)
-    abduction = spread + (closed - spread) * closing + draws.normal(2, 4, std=2.0, limit=2)
+    abduction = spread + (closed - spread) * closing + 25 * loose * draws.normal(2, 4, limit=2)
     return torch.stack((first, second, third), -1), abduction
 
 

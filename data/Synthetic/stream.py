@@ -7,18 +7,20 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from common.hand.joints import HANDS, LEFT, RIGHT, WRIST
 from common.hand.mano import ManoLayer
 from data.Synthetic import placement, poses
 from data.Synthetic.draws import PURPOSES, Draws
 from data.Synthetic.families import family_tables
-from data.Synthetic.interactions import interaction_tables
+from data.Synthetic.interactions import ANY, family_weights, interaction_tables
 from data.Synthetic.labels import Placed, draw_camera, draw_lens, in_front, make_labels
 from data.Synthetic.scene import Painter
 
 EXISTS = ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0))  # right, left: both, one, none of the hands,
-EXISTS_WEIGHTS = (0.7, 0.135, 0.135, 0.03)  # so often; this and the next two by eye
+EXISTS_WEIGHTS = (0.7, 0.135, 0.135, 0.03)  # so often; this and the next three by eye
+ANYTHING = 0.6  # share of single hands with any family of shapes
 VISIBLE = 0.05  # of a hand's silhouette, from which it counts as present
 REACH = (0.04, 0.45)  # metres between the wrists of two hands
 
@@ -55,6 +57,7 @@ class SyntheticStream:
         self.axes = poses.finger_axes(mano.rest_joints[RIGHT])
         self.interactions = interaction_tables(device)
         self.families = family_tables(device)
+        self.any_family = torch.tensor(family_weights(ANY), device=device)
         self.spheres = placement.sphere_weights(device)
         self.radii = placement.sphere_radii(self.spheres @ joints[RIGHT], rest[0, RIGHT])
         self.painter = Painter(rest[0], joints, mano.faces, self.radii)
@@ -123,7 +126,11 @@ class SyntheticStream:
     def place(self, draws: Draws) -> Placed:
         """Draw poses, shapes and places of both hands, and the picture that they are taken in."""
         kind = draws.pick(self.interactions["weight"])  # (B,)
+        exists = draws.tensor(EXISTS)[draws.pick(draws.tensor(EXISTS_WEIGHTS))]  # (B,2)
         drawn = self._roles(draws, kind)
+        # a hand alone does anything more often
+        alone = draws.chance(ANYTHING) * (exists.sum(1) < 2)
+        drawn["families"] = torch.where(alone[:, None, None] > 0, self.any_family, drawn["families"])
         seen_from, view = poses.view_rotation(draws, self.view, self.cone, self.roll)
         rotmat = self._rotations(draws, drawn, view)
         shape = draws.normal(1, 10, std=0.8, limit=2.5) + draws.normal(2, 10, std=0.1)
@@ -131,7 +138,6 @@ class SyntheticStream:
         joints = self.mano.joints(verts)
         shift = self._approach(draws, drawn, view, joints)
         place = torch.stack((torch.zeros_like(shift), shift), 1)  # (B,2,3)
-        exists = draws.tensor(EXISTS)[draws.pick(draws.tensor(EXISTS_WEIGHTS))]  # (B,2)
         # where there is no hand, the camera looks to where both would have been
         framed = torch.where(exists.any(1, keepdim=True), exists, 1)
         middle = ((verts.mean(2) + place) * framed[..., None]).sum(1) / framed.sum(1, keepdim=True)
@@ -184,7 +190,9 @@ class SyntheticStream:
         shift = shift + between * (length.clamp(*REACH) / length - 1)
         centres = self.spheres @ joints
         moved = torch.stack((centres[:, RIGHT], centres[:, LEFT] + shift[:, None]), 1)
-        return shift + placement.separate(moved, self.radii, drawn["touch"], -view[:, :, 0])
+        away = functional.normalize(drawn["offset"], dim=-1) * (1 - drawn["interlocked"][:, None])
+        away = (view @ away[..., None])[..., 0]
+        return shift + placement.separate(moved, self.radii, drawn["touch"], away)
 
 
 def _hand_types(exists: Tensor) -> list[str]:
