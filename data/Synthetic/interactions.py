@@ -100,7 +100,7 @@ INTERACTIONS = {
     "clasp": Interaction(
         20, 1, Role((-0.07, -0.59, 0.75), ((-1, 0.12, -0.1), (-1, 0.12, -0.1)), BETWEEN, {"clasp over": 1}),
         Role((-0.07, -0.59, 0.75), ((-1, 0.12, -0.1), (-1, 0.12, -0.1)), BETWEEN, {"clasp under": 1}),
-        (-29, -16, -6), (0.5, 0.5, 0.5), interlocked=True),
+        (-31, -16, -6), (0.5, 0.5, 0.5), interlocked=True),
     # one hand on, around or before the other
     "stacked": _alike(10, 10, (-0.37, -0.5, 0.2), ((-0.1, 0.2, -1), (0, 0.4, -1)), PALM,
                       (0, 0, 36), (12, 12, 3), {"flat": 1, "relaxed": 1, "half": 2, "cup": 2, "fist": 0.5}),
