@@ -117,6 +117,8 @@ class SyntheticTestSet(SyntheticStream):
             exists=stored["exists"],
             kind=unknown,
             view=unknown,
+            K_orig=stored["K_orig"],
+            image_size=stored["image_size"],
         )
         crop = torch.eye(3, device=pivot.device).repeat(len(indices), 1, 1)
         crop[:, :2] = stored["affine"]
