@@ -152,11 +152,11 @@ def measure_visible(mano: ManoLayer, name: str, scenes: dict[str, NDArray]) -> N
 def write_scenes(name: str, scenes: dict[str, NDArray], folder: Path = FOLDER) -> None:
     """Write a set and its line of SUMS; equal arrays make equal bytes."""
     path, sums = folder / f"{name}.npz", folder / SUMS
-    write_file(path, lambda file: np.savez_compressed(file, **scenes))
+    write_file(path, lambda file: np.savez_compressed(file, **dict(sorted(scenes.items()))))
     lines = sums.read_text(encoding="utf-8").splitlines() if sums.exists() else []
     others = [line for line in lines if not line.endswith(f"  {path.name}")]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    write_bytes(sums, ("\n".join(sorted([*others, f"{digest}  {path.name}"])) + "\n").encode())
+    write_bytes(sums, ("\n".join([*others, f"{digest}  {path.name}"]) + "\n").encode())
 
 
 @torch.no_grad()
