@@ -9,6 +9,7 @@ from common.targets import annotated
 from common.utils.geometry import IMAGE_SIZE, project
 from data.Synthetic import SyntheticStream
 from data.Synthetic.draws import Draws
+from data.Synthetic.labels import draw_camera
 from data.Synthetic.placement import overlap
 from data.Synthetic.poses import mirror_left
 
@@ -100,7 +101,8 @@ def test_sample_does_not_depend_on_its_batch(batch, stream):
 def test_labels_project_on_labels(batch):
     uv = project(batch["joints_cam"] + batch["root_cam"][:, :, None], batch["K"][:, None])
     shown = batch["joints_img_valid"][..., 0] > 0
-    assert shown.float().mean() > 0.7
+    there = batch["joints_valid"] > 0
+    assert shown[there].float().mean() > 0.8 and not shown[~there].any()
     assert (uv - batch["joints_img"][..., :2])[shown].abs().max() < 1e-2
     torch.testing.assert_close(batch["joints_img"][shown][:, 2], batch["joints_cam"][shown][:, 2])
     torch.testing.assert_close(batch["root_depth"], batch["root_cam"][..., 2])
@@ -121,16 +123,16 @@ def test_mesh_of_the_labels(layer, batch):
 def test_mesh_lies_on_drawn_pixels(stream):
     draws = Draws(11, range(6), "looks")
     hands = stream.place(draws)
-    K = torch.tensor([[600.0, 0, 128], [0, 600, 128], [0, 0, 1]]).expand(6, 3, 3)
+    K = draw_camera(draws, hands)["K"]
     mask = stream.painter.draw(draws, hands, K).fragments.mask.float()
     mask = torch.nn.functional.max_pool2d(mask, 3, stride=1, padding=1) > 0  # rounding, below
     uv = project(hands.verts, K[:, None]).round().long()
     inside = ((uv >= 0) & (uv < IMAGE_SIZE)).all(-1) & (hands.exists[..., None] > 0)
     sample = torch.arange(6)[:, None, None].expand_as(inside)[inside]
     hit = mask[sample, uv[..., 1][inside], uv[..., 0][inside]]
-    assert len(hit) > 6 * 700
+    assert len(hit) > 6 * 600
     assert hit.all()
-    assert 0.05 < mask.float().mean() < 0.6
+    assert 0.05 < mask.float().mean() < 0.7
 
 
 def test_left_and_right_are_alike(stream):
@@ -146,4 +148,4 @@ def test_hands_keep_apart(stream):
     hands = stream.place(Draws(9, range(128), "scene"))
     assert (overlap(hands.centres, stream.radii).amax((1, 2)) < 0.003).float().mean() > 0.95
     wrists = (hands.joints[:, LEFT, 0] - hands.joints[:, RIGHT, 0]).norm(dim=-1)
-    assert wrists.min() > 0.03 and wrists.max() < 0.35
+    assert wrists.min() > 0.03 and wrists.max() < 0.47
