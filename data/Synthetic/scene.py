@@ -9,17 +9,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from common.hand.joints import WRIST
 from common.utils import render
 from common.utils.geometry import IMAGE_SIZE, project
-from data.Synthetic.background import WORK, background
+from data.Synthetic.background import background
 from data.Synthetic.draws import Draws
-from data.Synthetic.forearm import Forearm, draw_sleeve
+from data.Synthetic.forearm import RINGS, Forearm, draw_sleeve
 from data.Synthetic.labels import Placed
+from data.Synthetic.layers import Material
 from data.Synthetic.light import draw_lamps, occlusion, shine
+from data.Synthetic.people import Body
+from data.Synthetic.photos import Photos
 from data.Synthetic.placement import SHADING
 from data.Synthetic.skin import Skin
+from data.Synthetic.stuff import cloth
 
 GRAINS = 24  # different pictures of white noise
+BEHIND = 0.25  # metres from the hands back to the body
+# What can be left out of the pictures, to learn what it is worth.
+GROUPS = ("people", "photos", "objects", "skin", "light", "sensor")
 ALONE = 48  # pixels a side when a hand is drawn alone to measure its silhouette
 
 
@@ -28,15 +36,26 @@ class Drawing(NamedTuple):
 
     verts: Tensor  # (B,2,U,3)
     points: Tensor  # (B,2,U,3) u, v, depth
-    dressed: Tensor  # (B,2,U)
+    sleeve: Tensor  # (B,2) ring of the arm from which it is dressed
     fragments: render.Fragments
+
+
+class Person(NamedTuple):
+    """Whose hands these are."""
+
+    tone: Tensor  # (B,2,3) display colours of the hands
+    sleeve: Material  # (B,1)
+    body: Body
 
 
 class Painter:
     """Draws pairs of hands; holds what is the same in every picture."""
 
-    def __init__(self, rest: Tensor, joints: Tensor, hand_faces: Tensor, radii: Tensor):
-        """rest (2,V,3), joints (2,21,3): the flat hands; radii (S,) of spheres."""
+    def __init__(
+        self, rest: Tensor, joints: Tensor, hand_faces: Tensor, radii: Tensor, without: frozenset[str]
+    ):
+        """rest (2,V,3), joints (2,21,3): the flat hands; radii (S,) of spheres; without: some of GROUPS."""
+        self.without, self.photos = without, Photos(rest.device)
         self.count, self.hand_faces = rest.shape[1], hand_faces
         self.arm = Forearm(hand_faces, self.count)
         self.skin = Skin(rest, joints, hand_faces, self.arm)
@@ -50,8 +69,9 @@ class Painter:
     def __call__(self, draws: Draws, hands: Placed, K: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures (B,3,H,W) in [0,1] and the visible share (B,2) of each hand's silhouette."""
         drawing = self.draw(draws, hands, K)
-        pixel, color = self._paint(draws, hands, drawing)
-        canvas = self._behind(draws, drawing.fragments.mask).permute(0, 2, 3, 1)
+        person = self._person(draws, hands, drawing, K)
+        pixel, color = self._paint(draws, hands, drawing, person)
+        canvas = self._behind(draws, drawing.fragments.mask, person.body).permute(0, 2, 3, 1)
         canvas = canvas.reshape(-1, 3).index_copy(0, pixel, color).view(-1, IMAGE_SIZE**2, 3)
         return self._develop(draws, canvas), self._visible(drawing)
 
@@ -62,28 +82,49 @@ class Painter:
         points = torch.cat((project(verts, K[:, None]), verts[..., 2:]), -1)
         points = torch.where(hands.exists[..., None, None] > 0, points, torch.nan)
         fragments = render.rasterize(points.flatten(1, 2), self.faces, (IMAGE_SIZE, IMAGE_SIZE), closed=True)
-        return Drawing(verts, points, self.arm.dressed(sleeve), fragments)
+        return Drawing(verts, points, sleeve, fragments)
 
-    def _paint(self, draws: Draws, hands: Placed, drawing: Drawing) -> tuple[Tensor, Tensor]:
+    def _person(self, draws: Draws, hands: Placed, drawing: Drawing, K: Tensor) -> Person:
+        """Whose hands these are: skin, clothes, and where the body is in the picture."""
+        tone = self.skin.tone(draws)
+        garment, sleeve = cloth(draws, 1), cloth(draws, 1)
+        same = draws.chance(0.75, 1)
+        sleeve = Material(
+            *[
+                torch.where(same[..., None] > 0 if a.dim() == 3 else same > 0, a, b)
+                for a, b in zip(garment, sleeve, strict=True)
+            ]
+        )
+        ends = torch.stack((hands.joints[:, :, WRIST], drawing.verts[:, :, -1]), 2)  # (B,2,2,3)
+        places = project(ends, K[:, None]) * (2 / IMAGE_SIZE) - 1
+        there = hands.exists[..., None, None] > 0
+        places = torch.where(there, places, places.flip(1)).clamp(-6, 6)
+        depth = (hands.pivot[..., 2] * hands.exists).sum(1) / hands.exists.sum(1)
+        unit = K[:, 0, 0] * (2 / IMAGE_SIZE) / (depth + BEHIND)
+        sleeved = (drawing.sleeve[:, 0] < RINGS).float()
+        body = Body(places[:, :, 0], places[:, :, 1], unit[:, None], hands.view, tone[:, 0], sleeved, garment)
+        return Person(tone, sleeve, body)
+
+    def _paint(self, draws: Draws, hands: Placed, drawing: Drawing, person: Person) -> tuple[Tensor, Tensor]:
         """Covered pixels (P,) and their display colours (P,3)."""
         normals = render.vertex_normals(drawing.verts.flatten(1, 2), self.faces).view_as(drawing.verts)
         lamps = draw_lamps(draws)
         radii = (self.radii * hands.exists[..., None]).flatten(1)
         centres = hands.centres[:, :, self.blockers].flatten(1, 2)
         seen = occlusion(drawing.verts, normals, centres, radii, lamps.direction)
-        coat = self.skin.coat(draws, drawing.dressed)  # (B,2,U,6)
+        coat = self.skin.coat(draws, person.tone, self.arm.dressed(drawing.sleeve))  # (B,2,U,6)
         surface = torch.cat((normals, seen, coat), -1).flatten(1, 2)
         pixel, values = render.at_pixels(drawing.fragments, self.faces, surface)
         face = drawing.fragments.face.view(-1).index_select(0, pixel)
         picture = pixel.div(IMAGE_SIZE**2, rounding_mode="floor")
         hand = 2 * picture + face.div(self.arm.faces.shape[1], rounding_mode="floor")
-        albedo = self.skin.albedo(values[:, 5:], self.skin.cloth(draws).flatten(0, 1), hand)
+        cover = self.skin.cover(draws, person.sleeve, person.body.unit).flatten(0, 1)
+        albedo = self.skin.albedo(values[:, 5:], cover, hand)
         return pixel, shine(values[:, :5], albedo, lamps, hand)
 
-    def _behind(self, draws: Draws, mask: Tensor) -> Tensor:
+    def _behind(self, draws: Draws, mask: Tensor, body: Body) -> Tensor:
         """Background (B,3,H,W), sometimes with the hands' soft shadow on it."""
-        grain = self.grain[draws.one_of(GRAINS), :, :WORK, :WORK]
-        picture = background(draws, grain, IMAGE_SIZE)
+        picture = background(draws, self.photos, body, self.without, IMAGE_SIZE)
         small = functional.avg_pool2d(mask[:, None].float(), IMAGE_SIZE // 32)
         for _ in range(2):
             small = functional.avg_pool2d(small, 5, stride=1, padding=2)

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from common.hand.joints import JOINT_NAMES, TIPS
 from common.utils.render import vertex_normals
-from data.Synthetic.background import SKINS
 from data.Synthetic.draws import Draws
 from data.Synthetic.forearm import DISTANCES, Forearm
+from data.Synthetic.layers import Material
 from data.Synthetic.poses import PALM
+from data.Synthetic.stuff import SKINS
 
 PALM_TONE = (0.90, 0.66, 0.56)
 PORES, PORE = 256, 0.0005  # texels of the skin's fine texture, metres per texel
@@ -38,18 +39,20 @@ class Skin:
         self.place[..., 0] += rest.new_tensor((0.0, *DISTANCES))[arm.ring + 1]
         self.pores = _texture(PORES).to(rest.device)
 
-    def coat(self, draws: Draws, dressed: Tensor) -> Tensor:
-        """Per vertex (B,2,U,6): linear albedo, place on the texture, dressed (B,2,U) or not."""
-        albedo = self._extend(self._hand(draws).clamp(0.01, 1).square())
+    def coat(self, draws: Draws, tone: Tensor, dressed: Tensor) -> Tensor:
+        """Per vertex (B,2,U,6): linear albedo, place on the texture, dressed (B,2,U) or not.
+
+        tone (B,2,3): display colours of the hands.
+        """
+        albedo = self._extend(self._hand(draws, tone).clamp(0.01, 1).square())
         return torch.cat((albedo, self.place + draws.uniform(2, 1, 2), dressed[..., None].float()), -1)
 
     def _extend(self, values: Tensor) -> Tensor:
         """(B,2,V,C) -> (B,2,U,C): the arm goes on with the values at the wrist's border."""
         return torch.stack([values[:, hand, row] for hand, row in enumerate(self.arm.origin)], 1)
 
-    def _hand(self, draws: Draws) -> Tensor:
-        """Display colours (B,2,V,3) of the hands' vertices."""
-        skin = self._tone(draws)
+    def _hand(self, draws: Draws, skin: Tensor) -> Tensor:
+        """Display colours (B,2,V,3) of the hands' vertices; skin (B,2,3)."""
         wave, phase = draws.normal(3, 6, std=110.0), draws.uniform(2, 1, 6, high=6.283)  # radians (per metre)
         at = (self.rest.flatten(0, 1) @ wave).unflatten(1, (2, -1))  # (B,2,V,6)
         mottle = (at + phase).sin().mean(-1) * 2.4  # smooth noise on the surface
@@ -61,7 +64,7 @@ class Skin:
         nail = (0.45 * skin + hand.new_tensor((0.50, 0.40, 0.38)))[:, :, None]
         return torch.lerp(hand, nail, self.nail[None, ..., None] * draws.uniform(1, 1, 1, high=0.7))
 
-    def _tone(self, draws: Draws) -> Tensor:
+    def tone(self, draws: Draws) -> Tensor:
         """(B,2,3): one person's two hands, from light to dark."""
         table = draws.tensor(SKINS)
         tone = draws.uniform(1, high=len(SKINS) - 1.001)
@@ -69,20 +72,26 @@ class Skin:
         skin = torch.lerp(table[low[:, 0]], table[low[:, 0] + 1], tone - low)[:, None]
         return skin * (1 + draws.normal(2, 3, std=0.02)) * (1 + draws.normal(1, 3, std=0.04))
 
-    def cloth(self, draws: Draws) -> Tensor:
-        """(B,2,4): linear colour of the sleeve and roughness of the skin of each hand."""
-        cloth = draws.uniform(1, 3) * draws.uniform(1, 1) ** 0.5
-        cloth = torch.lerp(cloth, cloth.mean(-1, keepdim=True), draws.uniform(1, 1))
-        rough = draws.uniform(1, 1, low=0.03, high=0.15)
-        return torch.cat((cloth.square(), rough), -1).expand(-1, 2, -1)
+    def cover(self, draws: Draws, sleeve: Material, unit: Tensor) -> Tensor:
+        """(B,2,10): the sleeve's two display colours and stripes, and the roughness of the skin.
 
-    def albedo(self, coat: Tensor, cloth: Tensor, hand: Tensor) -> Tensor:
-        """Linear albedo (P,3) of pixels with interpolated coat (P,6); cloth (2B,4), hand (P,)."""
+        unit (B,1): how much of `sleeve`'s x one metre is.
+        """
+        stripes = torch.stack((sleeve.across, sleeve.down, sleeve.stripes * unit), -1)
+        rough = draws.uniform(1, 1) ** 2 * 0.08 + 0.01
+        return torch.cat((sleeve.color, sleeve.second, stripes, rough), -1).expand(-1, 2, -1)
+
+    def albedo(self, coat: Tensor, cover: Tensor, hand: Tensor) -> Tensor:
+        """Linear albedo (P,3) of pixels with interpolated coat (P,6); cover (2B,10), hand (P,)."""
         skin, place, dressed = coat.split((3, 2, 1), -1)
-        color, rough = cloth.index_select(0, hand).split((3, 1), -1)
+        cover = cover.index_select(0, hand)
+        first, second, across, down, stripes, rough = cover.split((3, 3, 1, 1, 1, 1), -1)
         column, row = (place / PORE).long().remainder(PORES).unbind(-1)
         fine = self.pores.index_select(0, row * PORES + column)[:, None]
-        return torch.where(dressed > 0.5, color, skin * (1 + rough * fine).clamp(min=0))
+        wave = (stripes * place).sin()
+        share = (0.5 + 4 * (across * wave[:, :1] + down * wave[:, 1:])).clamp(0, 1) * (across + down > 0)
+        cloth = torch.lerp(first, second, share) * (1 + 0.15 * fine)
+        return torch.where(dressed > 0.5, cloth.clamp(0, 1).square(), skin * (1 + rough * fine).clamp(min=0))
 
 
 def _texture(size: int) -> Tensor:
