@@ -73,8 +73,7 @@ def _things(draws: Draws, number: Tensor) -> Layers:
     angle = draws.normal(MOST_SHAPES, std=0.06) + turned * draws.uniform(MOST_SHAPES, high=math.pi)
     shown = (torch.arange(MOST_SHAPES, device=draws.device) < number[:, None]).float()
     boxes = tuple(k % 3 > 0 for k in range(MOST_SHAPES))
-    taper = draws.normal(MOST_SHAPES, std=0.1)
-    return Layers(centre, half, angle, taper, shown, clutter(draws, MOST_SHAPES), boxes)
+    return Layers(centre, half, angle, 0 * angle, shown, clutter(draws, MOST_SHAPES), boxes)
 
 
 def _folds(draws: Draws) -> Tensor:

@@ -51,13 +51,26 @@ class Layers(NamedTuple):
     boxes: tuple[bool, ...]  # K: a box with round corners, or an ellipse
 
 
+def choose(first: Tensor, one: Material, other: Material) -> Material:
+    """`one` where first (B,K) is 1, else `other`; both (B,K)."""
+    return Material(
+        *[
+            torch.where(first[..., None] > 0 if a.dim() == 3 else first > 0, a, b)
+            for a, b in zip(one, other, strict=True)
+        ]
+    )
+
+
+def joined(materials: list[Material]) -> Material:
+    """Materials (B,K) of several groups as one."""
+    return Material(*[torch.cat(fields, 1) for fields in zip(*materials, strict=True)])
+
+
 def stack(groups: list[Layers]) -> Layers:
     """All layers of several groups, the last ones in front."""
     fields = [torch.cat(values, 1) for values in zip(*[group[:5] for group in groups], strict=True)]
-    materials = zip(*[group.material for group in groups], strict=True)
-    material = Material(*[torch.cat(values, 1) for values in materials])
     boxes = sum((group.boxes for group in groups), ())
-    return Layers(*fields, material, boxes)
+    return Layers(*fields, joined([group.material for group in groups]), boxes)
 
 
 def owners(layers: Layers) -> tuple[Tensor, Tensor]:
@@ -70,14 +83,18 @@ def owners(layers: Layers) -> tuple[Tensor, Tensor]:
     along_x = frames[..., 0, None] * axis  # (B,K,2,WORK)
     along_y = frames[..., 1, None] * axis + frames[..., 2, None]
     owner = torch.zeros(len(frames), WORK, WORK, dtype=torch.int32, device=frames.device)
+    drawn, tapered = (layers.shown > 0).any(0).tolist(), (layers.taper != 0).any(0).tolist()
     for k in range(1, frames.shape[1]):
+        if not drawn[k]:
+            continue
         a = along_x[:, k, 0, None, :] + along_y[:, k, 0, :, None]
         b = along_x[:, k, 1, None, :] + along_y[:, k, 1, :, None]
-        width = 1 + layers.taper[:, k, None, None] * b
-        a, b, width = a.square_(), b.square(), width.square_()
+        if tapered[k]:
+            a /= (1 + layers.taper[:, k, None, None] * b).clamp_(min=0.1)
+        a, b = a.square_(), b.square_()
         if layers.boxes[k]:
-            a, b, width = a.square_(), b.square_(), width.square_()
-        owner.masked_fill_(a + b * width < width, k)
+            a, b = a.square_(), b.square_()
+        owner.masked_fill_(a.add_(b) < 1, k)
     return owner.long(), frames
 
 

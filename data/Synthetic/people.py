@@ -12,7 +12,7 @@ from torch import Tensor
 
 from common.hand.joints import RIGHT
 from data.Synthetic.draws import Draws
-from data.Synthetic.layers import Layers, Material, stack
+from data.Synthetic.layers import Layers, Material, choose, joined, stack
 from data.Synthetic.photos import WOOD
 from data.Synthetic.poses import VIEWS
 from data.Synthetic.stuff import cloth, clutter, plain, printed
@@ -113,7 +113,7 @@ def _torso(draws: Draws, place: _Place, body: Body, width: Tensor) -> Layers:
     inner = cloth(draws, 1)
     garment = _repeat(body.garment, 2)
     letters = printed(draws, body.garment.color)
-    material = Material(*[torch.cat(fields, 1) for fields in zip(garment, inner, letters, strict=True)])
+    material = joined([garment, inner, letters])
     open_jacket = draws.chance(0.3)
     shown = torch.stack((torch.ones_like(width), torch.ones_like(width), open_jacket, draws.chance(0.35)), 1)
     return _parts(place, spots, material, shown, (True, False, True, True))
@@ -129,14 +129,8 @@ def _upper_arms(draws: Draws, place: _Place, body: Body, width: Tensor) -> Layer
     bare = plain(body.skin[:, None].expand(-1, 2, -1))
     bare = bare._replace(round=torch.full_like(bare.round, 0.35))
     sleeve = _repeat(body.garment, 2)
-    dressed = body.sleeved[:, None]
-    lower = Material(
-        *[
-            torch.where(dressed[..., None] > 0 if a.dim() == 3 else dressed > 0, b, a)
-            for a, b in zip(bare, sleeve, strict=True)
-        ]
-    )
-    material = Material(*[torch.cat(fields, 1) for fields in zip(lower, sleeve, strict=True)])
+    lower = choose(body.sleeved[:, None], sleeve, bare)
+    material = joined([lower, sleeve])
     shown = place.shown[:, None].expand(-1, 4)
     return Layers(centre, half, angle, torch.zeros_like(angle), shown, material, (True, True, True, True))
 
