@@ -38,8 +38,9 @@ def background(draws: Draws, photos: Photos, body: Body, without: frozenset[str]
     if "photos" in without:
         nothing = torch.zeros_like(layers.angle)
         layers = layers._replace(material=layers.material._replace(photo=nothing, detail=nothing))
-    picture = paint(layers, photos, _folds(draws))
-    picture = picture * _gradient(draws) + _stars(draws, (kind == STUDIO).float() * draws.chance(0.5))
+    picture, behind = paint(layers, photos, _folds(draws), 1)
+    stars = _stars(draws, (kind == STUDIO).float() * draws.chance(0.5))
+    picture = (picture * _gradient(draws)).addcmul_(stars, behind)
     return interpolate(picture, size=(size, size), mode="bilinear").clamp_(0, 1)
 
 
@@ -80,7 +81,7 @@ def _folds(draws: Draws) -> Tensor:
     """Smooth noise (B,WORK,WORK) of about unit size at several scales."""
     total, size, weight = draws.normal(1, 4, 4), 4, 1.0
     while size < 32:
-        size, weight = 2 * size, 0.75 * weight
+        size, weight = 2 * size, 0.5 * weight
         total = interpolate(total, scale_factor=2, mode="bilinear") + weight * draws.normal(1, size, size)
     return interpolate(0.75 * total, size=(WORK, WORK), mode="bicubic")[:, 0]
 

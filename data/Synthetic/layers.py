@@ -98,8 +98,11 @@ def owners(layers: Layers) -> tuple[Tensor, Tensor]:
     return owner.long(), frames
 
 
-def paint(layers: Layers, photos: Photos, folds: Tensor) -> Tensor:
-    """The picture (B,3,WORK,WORK); folds (B,WORK,WORK) is smooth noise of unit size."""
+def paint(layers: Layers, photos: Photos, folds: Tensor, behind: int) -> tuple[Tensor, Tensor]:
+    """The picture (B,3,WORK,WORK), and 1 where one of the first `behind` layers is seen (B,1,WORK,WORK).
+
+    folds (B,WORK,WORK) is smooth noise of unit size.
+    """
     owner, frames = owners(layers)
     batch, count = owner.shape[0], layers.centre.shape[1]
     rows = (owner + count * torch.arange(batch, device=owner.device)[:, None, None]).flatten()  # (N,)
@@ -113,7 +116,10 @@ def paint(layers: Layers, photos: Photos, folds: Tensor) -> Tensor:
     picture = _fill(fields[6:8], fields[8:], a, b, photos, folds.flatten())
     soft = fields[-1].view(batch, 1, WORK, WORK)
     picture = picture.view(3, batch, WORK, WORK).transpose(0, 1)
-    return torch.lerp(picture, _out_of_focus(picture), soft).clamp_(0, 1)
+    picture = torch.lerp(picture, _out_of_focus(picture), soft).clamp_(0, 1)
+    # edges are hard until here
+    picture = torch.nn.functional.avg_pool2d(picture, 3, stride=1, padding=1, count_include_pad=False)
+    return picture, (owner < behind)[:, None].float()
 
 
 def _frames(layers: Layers) -> Tensor:
@@ -131,7 +137,7 @@ def _fill(half: Tensor, fields: Tensor, a: Tensor, b: Tensor, photos: Photos, fo
     across, down, stripes, photo, detail, tile, zoom, u, v, fold, edge = fields[6:17]
     x, y = a * half[0], b * half[1]
     wave = across * (stripes * x).sin() + down * (stripes * y).sin()
-    share = (0.5 + 4 * wave).clamp_(0, 1) * (across + down > 0)
+    share = (0.5 + 2 * wave).clamp_(0, 1) * (across + down > 0)
     color = torch.lerp(color, second, share)
     seen = photos(tile.long(), x * zoom + u, y * zoom + v)
     color = torch.lerp(color, seen, photo)

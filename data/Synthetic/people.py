@@ -17,7 +17,7 @@ from data.Synthetic.photos import WOOD
 from data.Synthetic.poses import VIEWS
 from data.Synthetic.stuff import cloth, clutter, plain, printed
 
-AHEAD = 0.85  # share of pictures from ahead in which somebody is seen behind the hands
+AHEAD, OPPOSITE = 0.85, 0.15  # how often somebody is seen behind hands from ahead, behind one's own hands
 ARM = 0.05  # half the width of an upper arm
 MASKS = ((0.62, 0.77, 0.86), (0.9, 0.9, 0.9), (0.06, 0.06, 0.07), (0.75, 0.85, 0.75))
 HAIRS = ((0.05, 0.04, 0.04), (0.12, 0.08, 0.06), (0.3, 0.2, 0.12), (0.6, 0.45, 0.25), (0.6, 0.6, 0.6))
@@ -38,10 +38,10 @@ class Body(NamedTuple):
 def people(draws: Draws, body: Body, strength: float) -> Layers:
     """Everything of the person but the hands and forearms; strength 0 leaves them out."""
     ahead = (body.view != list(VIEWS).index("own")).float()
-    shown = strength * ahead * draws.chance(AHEAD)
+    shown = strength * (draws.uniform() < torch.where(ahead > 0, AHEAD, OPPOSITE))
     angle = draws.normal(std=0.15)  # (B,)
     middle = body.hands.mean(1) + draws.normal(2, std=0.06) * body.unit
-    middle[:, 1] -= draws.uniform(low=0.02, high=0.4) * body.unit[:, 0]  # of the shoulders
+    middle[:, 1] -= draws.uniform(low=-0.12, high=0.3) * body.unit[:, 0]  # of the shoulders
     width = draws.uniform(low=0.17, high=0.23)
     place = _Place(middle, angle, body.unit, shown)
     parts = [_head_behind(draws, place, body), _torso(draws, place, body, width)]

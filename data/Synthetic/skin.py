@@ -102,7 +102,7 @@ class Skin:
         edge = ((rings[first] + rings[first + 1]) / 2)[..., None]  # where it begins, metres behind the wrist
         shade = strength * draws.chance(0.7, 1, 1) * draws.uniform(1, 1, low=-0.3, high=0.3)
         rough = draws.uniform(1, 1) ** 2 * 0.08 + 0.01
-        crease = strength * draws.uniform(1, 1, low=0.1, high=0.5)
+        crease = strength * draws.uniform(1, 1, low=0.05, high=0.3)
         hairy = strength * draws.chance(HAIRY, 1, 1) * draws.uniform(1, 1, low=0.1, high=0.4)
         start = draws.uniform(2, 1, low=0.012, high=0.05)
         width = strength * draws.chance(WATCHES, 2, 1) * draws.uniform(1, 1, low=0.01, high=0.025)

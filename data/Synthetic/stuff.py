@@ -63,19 +63,19 @@ def cloth(draws: Draws, count: int) -> Material:
     color = torch.where(kind == 0, dark, torch.where(kind == 1, light, vivid))
     gray = draws.uniform(count, 1, high=1.2).clamp(max=1)
     color = torch.lerp(color, color.mean(-1, keepdim=True), gray * 0.8)
-    pattern = draws.pick(draws.tensor((0.62, 0.08, 0.08, 0.22)), count)
-    tone = draws.uniform(count, 1, low=0.2, high=1.8)
+    pattern = draws.pick(draws.tensor((0.7, 0.08, 0.08, 0.14)), count)
+    tone = draws.uniform(count, 1, low=0.4, high=1.6)
     return plain(color)._replace(
         second=torch.where(draws.chance(0.6, count, 1) > 0, color * tone, colors(draws, count)).clamp(0, 1),
-        across=(pattern == 1).float() + 0.6 * (pattern == 3),
-        down=(pattern == 2).float() + 0.6 * (pattern == 3),
+        across=(pattern == 1).float() + 0.25 * (pattern == 3),
+        down=(pattern == 2).float() + 0.25 * (pattern == 3),
         stripes=torch.exp(draws.uniform(count, low=2.6, high=4.4)),
         detail=draws.chance(0.25, count) * draws.uniform(count, high=0.5),
         tile=draws.one_of(TILES, count).float(),
         zoom=torch.exp(draws.uniform(count, low=-0.5, high=1.0)),
         u=draws.uniform(count, high=2.0),
         v=draws.uniform(count, high=2.0),
-        fold=draws.uniform(count, low=0.05, high=0.35),
+        fold=draws.uniform(count, low=0.05, high=0.25),
         round=draws.uniform(count, low=0.1, high=0.45),
     )
 
