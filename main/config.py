@@ -40,11 +40,12 @@ class Data:  # what to train on; a test starts from the defaults but where said
     use_fits: bool = True  # MANO fits; switch off where smplx_path is not the model they were made with
     workers: CountOrZero = 4  # loader processes, at most one a core; 0 loads in the process itself
     limit: Count | None = None  # only the first records of a split
-    synthetic_cone: Degrees = 60.0  # half angle of wrist orientations; a test starts from 20
-    synthetic_view: Literal["any", "own", "front"] = "any"  # either, over the shoulder (a test's), from ahead
-    synthetic_roll: Degrees = 30.0  # rotation in the picture plane either way; a test starts from 20
+    synthetic_cone: Degrees = 60.0  # half angle of wrist orientations; of training
+    synthetic_view: Literal["any", "own", "front"] = "any"  # all, over the shoulder, from ahead; tests too
+    synthetic_roll: Degrees = 30.0  # rotation in the picture plane either way; of training
     synthetic_train: Count = 65536  # synthetic samples called an epoch, rounded up to whole batches
-    synthetic_test: Count = 512  # size of the fixed synthetic test set
+    synthetic_test: Count = 512  # so many of the first pictures of the synthetic test set are tested on
+    synthetic_test_set: Literal["v2", "v1"] = "v2"  # any view; the older one over the wearer's shoulder
 
 
 @dataclass(frozen=True)
