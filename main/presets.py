@@ -28,6 +28,7 @@ OURS = {  # what is not the paper's, in the network and in its losses
     "model.heatmap_margin": 2,
     "model.regressor": "aligned",
     "model.refine_misfit": True,
+    "loss.rotmat": 2.0,
     "loss.wrist": 1.0,
     "loss.shape": 0.1,
     "train.grad_clip": 25.0,
@@ -43,6 +44,7 @@ LGNET_SMALL = {  # a small network for photographs, trained on two CPU cores
     "train.epochs": 100,
     "train.batch_size": 16,
     "data.synthetic_train": 8192,
+    "train.warmup": 0.01,
     "train.ema": 0.999,
 }
 LGNET_ONLY = ("model.attention", "model.refine_misfit")
