@@ -6,7 +6,8 @@ import torch
 from common.utils.errors import UserError
 from data.Synthetic.draws import TEST_SEED
 from main import build
-from main.config import Config, Data, Paths, override, preset
+from main.config import Config, Data, Paths, override
+from main.presets import preset
 from tests.interhand_set import quiet
 
 

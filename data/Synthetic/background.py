@@ -1,4 +1,6 @@
-"""What lies behind the hands: dark studio, plain walls, soft textures, clutter.
+"""What lies behind the hands: dark studio, plain walls, photographs, cluttered rooms, and the person.
+
+Every number here is by eye.
 
 Legend: B samples, H x W pixels; colours are display values in [0,1].
 """
@@ -10,92 +12,100 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from data.Synthetic.draws import Draws
+from data.Synthetic.layers import WORK, Layers, paint, stack
+from data.Synthetic.people import Body, people
+from data.Synthetic.photos import Photos
+from data.Synthetic.stuff import clutter
 
-WORK = 128  # pixels a side while a background is put together
-MOST_SHAPES = 10  # boxes, ellipses and stripes in one picture
-# From light to dark, by eye; skin.py mixes neighbours.
-SKINS = ((0.96, 0.82, 0.74), (0.91, 0.72, 0.60), (0.80, 0.58, 0.44), (0.62, 0.42, 0.30),
-         (0.43, 0.28, 0.20), (0.27, 0.17, 0.13))  # fmt: skip
-# By kind (studio, plain, texture, clutter): weight, lowest and highest brightness, strength of the
-# texture, highest number of shapes; by eye.
+MOST_SHAPES = 12  # things that stand about in one picture
+# By kind (studio, plain, photograph, clutter): weight, lowest and highest brightness, share of the
+# photograph in the ground, strength of stains, highest number of shapes.
 # fmt: off
-KINDS = ((0.35, 0.0, 0.16, 0.02, 1.5), (0.15, 0.15, 0.95, 0.02, 1.5),
-         (0.2, 0.1, 0.9, 0.14, 2.5), (0.3, 0.1, 0.9, 0.08, MOST_SHAPES))
+KINDS = ((0.22, 0.0, 0.14, 0.0, 0.02, 1.5), (0.13, 0.15, 0.95, 0.0, 0.06, 2.0),
+         (0.3, 0.1, 0.9, 1.0, 0.05, 3.0), (0.35, 0.1, 0.9, 0.4, 0.12, MOST_SHAPES))
 # fmt: on
+STUDIO = 0
 
 
-def background(draws: Draws, grain: Tensor, size: int) -> Tensor:
-    """Pictures (B,3,size,size); grain (B,3,WORK,WORK) is white noise for the finest octaves."""
+def background(draws: Draws, photos: Photos, body: Body, without: frozenset[str], size: int) -> Tensor:
+    """Pictures (B,3,size,size); without "people" or "photos" there are none."""
     kinds = draws.tensor(KINDS)
-    _, low, high, strength, number = kinds[draws.pick(kinds[:, 0])].unbind(-1)  # (B,) each
-    picture = _gradient(draws, low[:, None], high[:, None])
-    strength = strength * draws.uniform(low=0.3, high=1.5)
-    gray = draws.uniform(1, 1, 1) ** 0.35  # mostly one colour, seldom a rainbow
-    noise = _octaves(draws, grain)
-    noise = noise * (1 - gray) + noise.mean(1, keepdim=True) * 1.7 * gray
-    picture = picture + strength[:, None, None, None] * noise
-    picture = _shapes(draws, picture, number * draws.uniform())
+    kind = draws.pick(kinds[:, 0])
+    _, low, high, photo, stain, number = kinds[kind].unbind(-1)  # (B,) each
+    ground = _ground(draws, low + (high - low) * draws.uniform(), photo, stain)
+    things = _things(draws, number * draws.uniform())
+    layers = stack([ground, things, people(draws, body, float("people" not in without))])
+    if "photos" in without:
+        nothing = torch.zeros_like(layers.angle)
+        layers = layers._replace(material=layers.material._replace(photo=nothing, detail=nothing))
+    picture, behind = paint(layers, photos, _folds(draws), 1)
+    stars = _stars(draws, (kind == STUDIO).float() * draws.chance(0.5))
+    picture = (picture * _gradient(draws)).addcmul_(stars, behind)
     return interpolate(picture, size=(size, size), mode="bilinear").clamp_(0, 1)
 
 
-def _gradient(draws: Draws, low: Tensor, high: Tensor) -> Tensor:
-    """(B,3,WORK,WORK) from one colour to another across the picture, their values in (B,1)."""
-    value = low + (high - low) * draws.uniform(1)
-    tint = draws.normal(3, std=0.3) * draws.uniform(1) ** 2
-    first = (value * (1 + tint)).clamp(0, 1)
-    second = (first * draws.uniform(1, low=0.4, high=1.4) + draws.normal(3, std=0.04)).clamp(0, 1)
+def _ground(draws: Draws, value: Tensor, photo: Tensor, stain: Tensor) -> Layers:
+    """One layer (B,1) that covers everything; value (B,) is its brightness."""
+    tint = 1 + draws.normal(1, 3, std=0.3) * draws.uniform(1, 1) ** 2
+    material = clutter(draws, 1)
+    plain = 1 - (photo > 0).float()[:, None]
+    material = material._replace(
+        color=(value[:, None, None] * tint).clamp(0, 1),
+        across=material.across * (1 - plain),
+        down=material.down * (1 - plain),
+        photo=torch.maximum(photo[:, None] * draws.uniform(1, low=0.6), 0 * plain),
+        detail=material.detail * (1 - plain),
+        zoom=draws.uniform(1, low=0.2, high=0.6),
+        fold=(stain * draws.uniform(low=0.2, high=1.5))[:, None],
+        round=0 * plain,
+        soft=draws.uniform(1, high=1.5).clamp(max=1),
+    )
+    centre = draws.normal(1, 2, std=0.3)
+    angle = draws.normal(1, std=0.3)
+    return Layers(centre, 1 + 0 * centre, angle, 0 * angle, 1 + 0 * angle, material, (True,))
+
+
+def _things(draws: Draws, number: Tensor) -> Layers:
+    """Up to MOST_SHAPES boxes and ellipses, the larger ones at the back."""
+    centre = draws.uniform(MOST_SHAPES, 2, low=-1.1, high=1.1)
+    order = torch.linspace(1.3, 0.5, MOST_SHAPES, device=draws.device)[:, None]
+    half = order * draws.uniform(MOST_SHAPES, 2, low=0.05, high=0.6)
+    turned = draws.chance(0.4, MOST_SHAPES)  # most things stand upright
+    angle = draws.normal(MOST_SHAPES, std=0.06) + turned * draws.uniform(MOST_SHAPES, high=math.pi)
+    shown = (torch.arange(MOST_SHAPES, device=draws.device) < number[:, None]).float()
+    boxes = tuple(k % 3 > 0 for k in range(MOST_SHAPES))
+    return Layers(centre, half, angle, 0 * angle, shown, clutter(draws, MOST_SHAPES), boxes)
+
+
+def _folds(draws: Draws) -> Tensor:
+    """Smooth noise (B,WORK,WORK) of about unit size at several scales."""
+    total, size, weight = draws.normal(1, 4, 4), 4, 1.0
+    while size < 32:
+        size, weight = 2 * size, 0.5 * weight
+        total = interpolate(total, scale_factor=2, mode="bilinear") + weight * draws.normal(1, size, size)
+    return interpolate(0.75 * total, size=(WORK, WORK), mode="bicubic")[:, 0]
+
+
+def _gradient(draws: Draws) -> Tensor:
+    """Uneven light (B,3,WORK,WORK) across the picture."""
     angle = draws.uniform(1, 1, high=2 * math.pi)
-    x, y = _grid(low.device)
-    share = (0.5 + 0.5 * (x * angle.cos() + y * angle.sin()))[:, None]
-    return first[..., None, None] + (second - first)[..., None, None] * share
+    axis = torch.linspace(-1, 1, WORK, device=draws.device)
+    share = axis * angle.cos() + axis[:, None] * angle.sin()  # (B,WORK,WORK)
+    slope = draws.normal(3, std=0.05) + draws.normal(1, std=0.2)
+    return 1 + slope[..., None, None] * share[:, None]
 
 
-def _octaves(draws: Draws, grain: Tensor) -> Tensor:
-    """Noise (B,3,WORK,WORK) of about unit size, smooth at several scales."""
-    decay = draws.uniform(1, 1, 1, low=0.35, high=0.8)
-    total, size, weight, power = draws.normal(3, 4, 4), 4, 1.0, 1.0
-    while size < WORK:
-        size, weight = 2 * size, weight * decay
-        fine = draws.normal(3, size, size) if size <= 32 else grain[..., :size, :size]
-        total = interpolate(total, scale_factor=2, mode="bilinear") + weight * fine
-        power = power + weight.square()
-    return total / power.sqrt()
-
-
-def _shapes(draws: Draws, picture: Tensor, number: Tensor) -> Tensor:
-    """Draw up to MOST_SHAPES boxes, ellipses and stripes, soft or hard, over (B,3,WORK,WORK)."""
-    x, y = _grid(picture.device)
-    place = draws.uniform(MOST_SHAPES, 2, 1, 1, low=-1.1, high=1.1)
-    half = draws.uniform(MOST_SHAPES, 2, 1, 1, low=0.05, high=0.6)
-    half = half * draws.uniform(MOST_SHAPES, 1, 1, 1, low=0.4, high=1.6)
-    angle = draws.uniform(MOST_SHAPES, 1, 1, high=math.pi)
-    ellipse = draws.chance(0.4, MOST_SHAPES, 1, 1)
-    color = _colors(draws)[..., None, None]
-    sharp = torch.exp(draws.uniform(MOST_SHAPES, 1, 1, low=0.8, high=3.5))
-    opaque = draws.uniform(MOST_SHAPES, low=0.4, high=1.0)
-    opaque = (opaque * (torch.arange(MOST_SHAPES, device=picture.device) < number[:, None]))[..., None, None]
-    for k in range(MOST_SHAPES):
-        dx, dy = x - place[:, k, 0], y - place[:, k, 1]
-        cos, sin = angle[:, k].cos(), angle[:, k].sin()
-        a = (dx * cos + dy * sin).abs_() / half[:, k, 0]
-        b = (dy * cos - dx * sin).abs_() / half[:, k, 1]
-        reach = torch.where(ellipse[:, k] > 0, (a * a + b * b).sqrt_(), a.maximum(b))
-        cover = ((1 - reach) * sharp[:, k] + 0.5).clamp_(0, 1) * opaque[:, k]
-        picture = torch.lerp(picture, color[:, k].expand_as(picture), cover[:, None])
-    return picture
-
-
-def _colors(draws: Draws) -> Tensor:
-    """(B,MOST_SHAPES,3): grays, vivid colours and, now and then, the colours of skin."""
-    value = draws.uniform(MOST_SHAPES, 1)
-    vivid = draws.uniform(MOST_SHAPES, 3) * draws.uniform(MOST_SHAPES, 1) ** 0.5
-    color = torch.lerp(value.expand(-1, -1, 3), vivid, draws.uniform(MOST_SHAPES, 1))
-    skin = draws.tensor(SKINS)[draws.one_of(len(SKINS), MOST_SHAPES)]
-    skin = skin * draws.uniform(MOST_SHAPES, 1, low=0.5, high=1.0)
-    return torch.where(draws.chance(0.25, MOST_SHAPES, 1) > 0, skin, color)
-
-
-def _grid(device: torch.device) -> tuple[Tensor, Tensor]:
-    """x and y (1,WORK,WORK) from -1 to 1."""
-    axis = torch.linspace(-1, 1, WORK, device=device)
-    return axis[None, None, :], axis[None, :, None]
+def _stars(draws: Draws, shown: Tensor) -> Tensor:
+    """Light (B,3,WORK,WORK) of lamps that face the camera, on a loose grid, with rays."""
+    axis = torch.linspace(-1, 1, WORK, device=draws.device)
+    pitch = draws.uniform(1, 1, low=0.35, high=0.9)
+    turn, shift = draws.normal(1, 1, std=0.3), draws.uniform(2, 1, 1)
+    x = (axis * turn.cos() - axis[:, None] * turn.sin()) / pitch + shift[:, 0]
+    y = (axis * turn.sin() + axis[:, None] * turn.cos()) / pitch + shift[:, 1]
+    jitter = 0.5 + 0.25 * torch.stack(((3.1 * y.floor()).sin(), (5.3 * x.floor()).sin()))
+    dx, dy = ((x - x.floor() - jitter[0]) * pitch).abs(), ((y - y.floor() - jitter[1]) * pitch).abs()
+    size = draws.uniform(1, 1, low=0.02, high=0.045)
+    disc = (2 - (dx * dx + dy * dy).sqrt() / size * 1.6).clamp(0, 1)
+    rays = torch.exp(-dx / (3 * size) - dy / (0.25 * size)) + torch.exp(-dy / (3 * size) - dx / (0.25 * size))
+    warm = 1 + draws.normal(3, 1, 1, std=0.1)
+    return (shown[:, None, None] * (disc + 0.6 * rays))[:, None] * warm

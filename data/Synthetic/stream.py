@@ -32,6 +32,7 @@ class SyntheticStream:
     changes no sample; view: "own", "front" or "any" (poses.VIEWS); cone: how far (degrees) the camera is
     tilted from there; roll: rotation in the picture plane, at most so many degrees either way.
     Of `world` processes, the one of this `rank` makes every world-th batch of the epoch.
+    without: groups of looks (scene.GROUPS) to leave out; it moves no hand.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class SyntheticStream:
         roll: float = 30.0,
         rank: int = 0,
         world: int = 1,
+        without: frozenset[str] = frozenset(),
     ):
         self.mano, self.batch_size, self.seed, self.samples = mano, batch_size, seed, samples
         self.view, self.cone, self.roll = view, cone, roll
@@ -60,7 +62,7 @@ class SyntheticStream:
         self.any_family = torch.tensor(family_weights(ANY), device=device)
         self.spheres = placement.sphere_weights(device)
         self.radii = placement.sphere_radii(self.spheres @ joints[RIGHT], rest[0, RIGHT])
-        self.painter = Painter(rest[0], joints, mano.faces, self.radii)
+        self.painter = Painter(rest[0], joints, mano.faces, self.radii, without)
 
     def set_epoch(self, epoch: int, batch: int = 0) -> None:
         """Epoch e starts at sample e * samples; `batch` > 0 resumes it after so many batches."""
