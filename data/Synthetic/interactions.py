@@ -166,6 +166,10 @@ INTERACTIONS = {
                      (-115, 0, 0), (25, 6, 25), HOOK, False),
     "table": _alike(2, 10, (-0.6, 0.1, 0.7), (DOWN, (-0.2, 1, 0)), KNUCKLE,
                     (-85, 0, 0), (20, 6, 30), LOOSE | {"flat": 2}, False),
+    "working": Interaction(
+        4, 15, Role((-0.4, 0.15, 0.8), ((-0.2, 1, 0), (-0.7, 0.7, 0)), KNUCKLE, CARD | HOOK),
+        Role((-0.4, -0.3, 0.8), ((-0.9, 0.3, 0), (-0.6, 0.6, -0.4)), KNUCKLE, CARD | AROUND | LOOSE),
+        (-115, -15, 0), (40, 25, 40), touch=False),
 }
 # fmt: on
 
