@@ -34,8 +34,9 @@ def background(draws: Draws, photos: Photos, body: Body, without: frozenset[str]
     _, low, high, photo, stain, number = kinds[kind].unbind(-1)  # (B,) each
     ground = _ground(draws, low + (high - low) * draws.uniform(), photo, stain)
     things = _things(draws, number * draws.uniform())
-    layers = stack([ground, things, people(draws, body, float("people" not in without))])
-    if "photos" in without:
+    pictured = float("photos" not in without)
+    layers = stack([ground, things, people(draws, body, float("people" not in without), pictured)])
+    if not pictured:
         nothing = torch.zeros_like(layers.angle)
         layers = layers._replace(material=layers.material._replace(photo=nothing, detail=nothing))
     picture, behind = paint(layers, photos, _folds(draws), 1)

@@ -38,7 +38,7 @@ def draw_lamps(draws: Draws, strength: float) -> Lamps:
     up = -draws.uniform(1, 1, low=-0.2, high=1.0)
     front = -draws.uniform(1, 1, low=0.25)
     direction = normalize(torch.cat((side, up, front), -1) + draws.normal(3, 3, std=0.15), dim=-1)
-    exposure = torch.exp(draws.normal(1, 1, std=0.2) + draws.normal(3, 1, std=0.08))
+    exposure = torch.exp(draws.normal(1, 1, std=0.2) - 0.05 + draws.normal(3, 1, std=0.08))
     share = least + (most - least) * draws.uniform(1, 1)
     color, sky = 1.4 * exposure * (1 - share) * _warmth(draws), 1.2 * exposure * share * _warmth(draws)
     other = torch.cat((draws.normal(1, 2), draws.uniform(1, 1, low=-0.6, high=1.0)), -1)
