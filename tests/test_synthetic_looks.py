@@ -83,7 +83,8 @@ class Held:
     """Stands in for the painter's things: one ball on the ray to the middle of the right hand."""
 
     def __init__(self, things, share: float, strength: float = 1.0):
-        self.things, self.share, self.strength, self.faces = things, share, strength, things.faces
+        self.things, self.share, self.strength = things, share, strength
+        self.faces, self.count = things.faces, things.count
 
     def __call__(self, draws, hands, strength):
         thing = self.things(draws, hands, self.strength)

@@ -59,7 +59,7 @@ def _ground(draws: Draws, value: Tensor, photo: Tensor, stain: Tensor) -> Layers
         zoom=draws.uniform(1, low=0.2, high=0.6),
         fold=(stain * draws.uniform(low=0.2, high=1.5))[:, None],
         round=0 * plain,
-        soft=draws.uniform(1, high=1.5).clamp(max=1),
+        soft=draws.uniform(1, low=-0.6, high=1.3).clamp(0, 1),
     )
     centre = draws.normal(1, 2, std=0.3)
     angle = draws.normal(1, std=0.3)

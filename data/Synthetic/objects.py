@@ -67,6 +67,7 @@ class Things:
         outlines = torch.stack((_circle(), _square())).to(device)  # (2,A,2)
         self.outlines = outlines[torch.tensor([int(kind.square) for kind in KINDS], device=device)]
         self.faces = _tube(self.profiles.shape[1]).to(device)
+        self.count = self.profiles.shape[1] * AROUND  # vertices
 
     def __call__(self, draws: Draws, hands: Placed, strength: float) -> Thing:
         """A thing near the palm or the finger tips of one of the hands; strength 0 leaves it out."""

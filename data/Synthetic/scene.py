@@ -153,7 +153,7 @@ class Painter:
     def _per_vertex(self, values: Tensor) -> Tensor:
         """(B,3,C) of the bodies -> (B,2U+O,C) of their vertices."""
         arms = self.skin.place.shape[2]
-        counts = [arms, arms, int(self.things.faces.max()) + 1]
+        counts = (arms, arms, self.things.count)
         return torch.cat([values[:, k, None].expand(-1, n, -1) for k, n in enumerate(counts)], 1)
 
     def _behind(self, draws: Draws, mask: Tensor, body: Body) -> Tensor:

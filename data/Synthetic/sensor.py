@@ -36,7 +36,7 @@ class Sensor:
     def __call__(self, draws: Draws, canvas: Tensor, strength: float) -> Tensor:
         """Display colours (B,HW,3) -> pictures (B,3,H,W); strength 0 leaves only colours, blur and noise."""
         picture = self._colors(draws, canvas, strength)
-        picture = _blur(picture, draws.uniform(low=0.1, high=0.9))
+        picture = _blur(picture, draws.uniform(low=0.3, high=1.0))
         picture = _moved(draws, picture, strength)
         picture = _coarse(draws, picture, strength)
         grain = self.grain[draws.one_of(GRAINS)]

@@ -50,7 +50,7 @@ def clutter(draws: Draws, count: int) -> Material:
         v=draws.uniform(count, high=2.0),
         fold=draws.uniform(count, high=0.12),
         round=draws.chance(0.3, count) * draws.uniform(count, high=0.5),
-        soft=draws.uniform(1, high=1.6).clamp(max=1).expand(-1, count),
+        soft=draws.uniform(1, low=-0.6, high=1.3).clamp(0, 1).expand(-1, count),
     )
 
 
