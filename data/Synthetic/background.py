@@ -9,7 +9,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolate
 
 from data.Synthetic.draws import Draws
 from data.Synthetic.layers import WORK, Layers, paint, stack
@@ -27,8 +27,13 @@ KINDS = ((0.22, 0.0, 0.14, 0.0, 0.02, 1.5), (0.13, 0.15, 0.95, 0.0, 0.06, 2.0),
 STUDIO = 0
 
 
-def background(draws: Draws, photos: Photos, body: Body, without: frozenset[str], size: int) -> Tensor:
-    """Pictures (B,3,size,size); without "people" or "photos" there are none."""
+def background(
+    draws: Draws, photos: Photos, body: Body, mask: Tensor, without: frozenset[str], size: int
+) -> Tensor:
+    """Pictures (B,size,size,3); without "people" or "photos" there are none.
+
+    mask (B,H,W): where the hands are, which may throw a soft shadow.
+    """
     kinds = draws.tensor(KINDS)
     kind = draws.pick(kinds[:, 0])
     _, low, high, photo, stain, number = kinds[kind].unbind(-1)  # (B,) each
@@ -41,8 +46,25 @@ def background(draws: Draws, photos: Photos, body: Body, without: frozenset[str]
         layers = layers._replace(material=layers.material._replace(photo=nothing, detail=nothing))
     picture, behind = paint(layers, photos, _folds(draws), 1)
     stars = _stars(draws, (kind == STUDIO).float() * draws.chance(0.5))
-    picture = (picture * _gradient(draws)).addcmul_(stars, behind)
-    return interpolate(picture, size=(size, size), mode="bilinear").clamp_(0, 1)
+    picture = (picture * _gradient(draws) * _shadow(draws, mask)).addcmul_(stars, behind).clamp_(0, 1)
+    for dim in (2, 3, 2, 3):  # a small blur: edges are hard until here
+        end = picture.shape[dim] - 1
+        picture = picture.narrow(dim, 0, end) + picture.narrow(dim, 1, end)
+    picture = (picture / 16).contiguous(memory_format=torch.channels_last)
+    return interpolate(picture, size=(size, size), mode="bilinear").permute(0, 2, 3, 1)
+
+
+def _shadow(draws: Draws, mask: Tensor) -> Tensor:
+    """Light (B,1,WORK,WORK) that the hands (B,H,W) leave on what is behind them; often all of it."""
+    small = avg_pool2d(mask[:, None].float(), mask.shape[-1] // 32)
+    for _ in range(2):
+        small = avg_pool2d(small, 5, stride=1, padding=2)
+    theta = torch.eye(2, 3, device=mask.device).repeat(len(mask), 1, 1)
+    theta[:, :, 2] = draws.uniform(2, low=-0.3, high=0.3)
+    grid = affine_grid(theta, list(small.shape), align_corners=False)
+    small = grid_sample(small, grid, align_corners=False)
+    dark = draws.chance(0.5, 1, 1, 1) * draws.uniform(1, 1, 1, low=0.2, high=0.7)
+    return interpolate(1 - dark * small, size=(WORK, WORK), mode="bilinear")
 
 
 def _ground(draws: Draws, value: Tensor, photo: Tensor, stain: Tensor) -> Layers:

@@ -16,7 +16,7 @@ from data.Synthetic.draws import Draws
 
 GRAINS = 24  # different pictures of white noise
 # Pixels a side at which pictures are taken, from half the full number down, and weights.
-SIDES = {IMAGE_SIZE: 0.55, 128: 0.17, 110: 0.14, 85: 0.1, 64: 0.04}
+SIDES = {IMAGE_SIZE: 0.6, 128: 0.14, 110: 0.13, 85: 0.09, 64: 0.04}
 MOVED = 0.08  # share of pictures with motion blur
 BLOCKS = 0.2  # share of pictures with the blocks of a JPEG file
 BLOCK = 8
@@ -75,7 +75,7 @@ class Sensor:
         parts = (parts - (2 * math.pi * parts).sin() / (2 * math.pi)) * step
         some = _of_blocks(parts, self.cosines.t()) + 0.5
         some = some.view(-1, 3, IMAGE_SIZE, IMAGE_SIZE).clamp_(0, 1)
-        return picture.index_copy(0, chosen, some)
+        return picture.index_copy_(0, chosen, some)
 
 
 def _of_blocks(picture: Tensor, matrix: Tensor) -> Tensor:
@@ -128,5 +128,5 @@ def _coarse(draws: Draws, picture: Tensor, strength: float) -> Tensor:
         small = functional.avg_pool2d(picture.index_select(0, chosen), 2)
         small = functional.interpolate(small, size=(side, side), mode="bilinear")
         large = functional.interpolate(small, size=(IMAGE_SIZE, IMAGE_SIZE), mode="bilinear")
-        picture = picture.index_copy(0, chosen, large)
+        picture = picture.index_copy_(0, chosen, large)
     return picture

@@ -104,7 +104,7 @@ class Skin:
         edge = ((rings[first] + rings[first + 1]) / 2)[..., None]  # where it begins, metres behind the wrist
         shade = strength * draws.chance(0.7, 1, 1) * draws.uniform(1, 1, low=-0.3, high=0.3)
         rough = draws.uniform(1, 1) ** 2 * 0.08 + 0.01
-        crease = strength * draws.uniform(1, 1, low=0.05, high=0.3)
+        crease = strength * draws.uniform(1, 1, low=0.05, high=0.25)
         hairy = strength * draws.chance(HAIRY, 1, 1) * draws.uniform(1, 1, low=0.1, high=0.4)
         start = draws.uniform(2, 1, low=0.012, high=0.05)
         width = strength * draws.chance(WATCHES, 2, 1) * draws.uniform(1, 1, low=0.01, high=0.025)
@@ -125,7 +125,11 @@ class Skin:
         on_arm = (12 * behind).clamp(0, 1)
         # the millimetres next to a joint's middle are darker, more so with two lines than with one
         joint = ((measure - measure.round()) * 24).square()  # one finger bone is some 24 mm long
-        lines = torch.exp(-1.2 * joint) * ((measure > SMOOTH + 0.1) & (measure < 2.5)) * crease
+        lines = (
+            torch.exp(-1.2 * joint)
+            * ((measure > SMOOTH + 0.1) & (measure < 2.5))
+            * (crease * (1 + 0.5 * fine))
+        )
         tone = (1 + rough * fine - lines - hairy * on_arm * (strand > 0.6)).clamp_(min=0.05)
         near_edge = torch.exp(-((edge - behind) / 0.008).clamp(min=0))
         skin = skin * tone * (1 - 0.45 * near_edge * (behind > 0))  # the sleeve's shadow
