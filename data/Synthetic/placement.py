@@ -1,54 +1,15 @@
-"""Where two hands are with respect to each other: anchored by kind of interaction, then separated.
+"""Two hands that meet neither penetrate nor miss each other.
 
-The tables are by eye.
 Spheres along the bones stand in for the hands: their distances are a small table.
 
-Legend: B samples, 2 hands, S spheres per hand. The body frame is x right, y down, z away from the
-person; lengths in metres unless a table says millimetres.
+Legend: B samples, 2 hands, S spheres per hand. Metres.
 """
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from common.hand.joints import BONES, JOINT_NAMES, LEFT, MIDDLE_MCP, RIGHT, TIPS, WRIST
-
-Vector = tuple[float, float, float]
-
-
-class Interaction(NamedTuple):
-    """One way in which two hands meet, written for the right hand; the left one is mirrored."""
-
-    weight: float
-    fingers: Vector  # direction in the body frame
-    palms: tuple[Vector, Vector]  # likewise; one of them is drawn
-    turn: float  # degrees of random rotation
-    anchor: tuple[str, ...]  # joints whose means are brought together, then moved apart by
-    offset: Vector  # left minus right, mm
-    spread: Vector  # +- so much, mm
-    families: tuple[float, ...]  # weights of `poses.FAMILIES`
-    either: bool = False  # the offset's z takes either sign
-
-
-OPEN = (3.0, 3.0, 1.0, 0.0, 0.0, 0.5, 0.0)
-ANY = (2.0, 3.0, 2.0, 1.5, 1.5, 1.0, 2.0)
-TOUCH = (3.0, 3.0, 2.0, 0.0, 1.0, 2.0, 0.0)
-STACK = (3.0, 3.0, 2.0, 1.0, 0.5, 0.5, 0.5)
-KNUCKLE, ENDS, SECOND = ("middle1",), ("index4", "middle4"), ("index2", "middle2", "ring2", "pinky2")
-# fmt: off
-INTERACTIONS = tuple(Interaction(*row) for row in (
-    # apart, beside each other, palms facing
-    (0.2, (-0.3, -0.8, 0.4), ((-0.3, 0.2, -1), (-0.5, 0.2, 1)), 22, KNUCKLE, (-165, 0, 0), (25, 20, 20), ANY),
-    (0.2, (-0.2, -0.9, 0.3), ((-0.2, 0, -1), (-0.3, 0.3, 1)), 18, KNUCKLE, (-95, 0, 0), (15, 15, 18), ANY),
-    (0.15, (-0.2, -0.8, 0.5), ((-1, 0, 0.1), (-1, 0, -0.4)), 15, KNUCKLE, (-40, 0, 0), (12, 15, 15), ANY),
-    # tips touching, interlaced, stacked
-    (0.15, (-0.7, -0.5, 0.3), ((-0.4, 0.2, -0.8), (-0.7, 0.5, 0.1)), 15, ENDS, (-6, 0, 0), (5, 6, 6), TOUCH),
-    (0.12, (-0.55, -0.7, 0.4), ((-0.8, 0, -0.5), (-0.9, 0.1, 0.2)), 12, SECOND, (-5, 0, 0), (8, 8, 10), OPEN),
-    (0.18, (-0.5, -0.7, 0.3), ((0, 0.2, 1), (0, 0.1, -1)), 15, KNUCKLE, (0, 0, 35), (20, 20, 5), STACK, True),
-))
-# fmt: on
 
 # Spheres as (joint, joint, share of the way). The last three continue the arm behind the wrist.
 SPHERES = (
@@ -65,13 +26,8 @@ SHADING = tuple(
     if share < 0 or share == (0.4 if near == WRIST else 0.5) or share == 0.88
 )
 ARM_RADIUS = 0.026
-
-
-def interaction_tables(device: torch.device) -> dict[str, Tensor]:
-    """Every field of all interactions (kinds,...), the anchor as shares of the 21 joints."""
-    columns = dict(zip(Interaction._fields, zip(*INTERACTIONS, strict=True), strict=True))
-    columns["anchor"] = [[(name in row) / len(row) for name in JOINT_NAMES] for row in columns["anchor"]]
-    return {name: torch.tensor(rows, dtype=torch.float32, device=device) for name, rows in columns.items()}
+SOFT = 0.002  # metres that skin gives way where hands touch
+AWAY = 0.9  # how much hands are moved apart in the direction of their interaction
 
 
 def sphere_weights(device: torch.device) -> Tensor:
@@ -96,11 +52,14 @@ def overlap(centres: Tensor, radii: Tensor) -> Tensor:
     return radii[:, None] + radii - distance
 
 
-def separate(centres: Tensor, radii: Tensor, away: Tensor, steps: int = 16, last: int = 6) -> Tensor:
+def separate(
+    centres: Tensor, radii: Tensor, touch: Tensor, away: Tensor, steps: int = 16, last: int = 6
+) -> Tensor:
     """Shift (B,3) of the left hand after which the hands only touch.
 
-    The worst pair of spheres is moved apart `steps` times, so that fingers find their gaps; what is
-    not free then is moved along `away` (B,3).
+    The worst pair of spheres is moved apart `steps` times, half in its own direction, so that fingers find
+    their gaps, half along `away` (B,3), so that a hand stays on its side; what is not free then is moved
+    along `away`. Where `touch` (B,) is 1, hands that are apart are brought together likewise.
     """
     shift = torch.zeros_like(away)
     batch = torch.arange(len(away), device=away.device)
@@ -110,12 +69,13 @@ def separate(centres: Tensor, radii: Tensor, away: Tensor, steps: int = 16, last
         moved = torch.stack((centres[:, RIGHT], centres[:, LEFT] + shift[:, None]), 1)
         depths = overlap(moved, radii).flatten(1)
         pair = (depths + prefer).argmax(1)
-        depth = depths[batch, pair]
+        depth = depths[batch, pair] - SOFT * touch
         right, left = pair.div(len(radii), rounding_mode="floor"), pair % len(radii)
-        gap = moved[batch, LEFT, left] - moved[batch, RIGHT, right]
-        direction = normalize(gap, dim=-1)
-        depth = depth.clamp(min=0)
+        gap = normalize(moved[batch, LEFT, left] - moved[batch, RIGHT, right], dim=-1)
+        direction = normalize(gap + AWAY * away, dim=-1)
+        depth = torch.where(touch > 0, depth, depth.clamp(min=0))
+        depth = depth / (direction * gap).sum(-1).clamp(min=0.5)  # so far that this pair only touches
         if step >= steps:
-            direction, depth = away, torch.where(depth > 0.001, depth + 0.004, 0)
+            direction, depth = away, torch.where(depth > 0.001, depth + 0.003, 0)
         shift = shift + depth[:, None] * direction
     return shift

@@ -1,4 +1,4 @@
-"""Finger poses within joint limits, and how a hand is turned.
+"""Finger poses within joint limits, and how a hand is turned and seen.
 
 Everything is written for a right hand in MANO's axes (fingers -x, palm -y, thumb +z); the left one
 is its mirror image. Angles are in degrees here and become rotations at the end. The tables are by eye.
@@ -14,56 +14,47 @@ from torch.nn.functional import normalize
 
 from common.hand.joints import FINGERS, LEFT, MANO_FINGERS, MANO_JOINT_NAMES, RIGHT
 from common.hand.mirror import mirror_rotation
-from common.utils.geometry import axis_angle_to_matrix
+from common.utils.geometry import axis_angle_to_matrix, rotation_6d_to_matrix
 from data.Synthetic.draws import Draws
+from data.Synthetic.families import CLOSED, SPREAD
 
 LONG_FINGERS = FINGERS[1:]  # index, middle, ring, pinky
 PALM = (0.0, -1.0, 0.0)
-VIEWS = {"own": (0.0, 30.0), "front": (180.0, 10.0)}  # yaw, pitch: over the shoulder, from ahead
-
-# Curl (0 straight, 1 fist) of each finger: lowest and highest per family of hand shapes.
-FAMILIES = {
-    "open": ((0.0, 0.2),) * 4,
-    "relaxed": ((0.1, 0.35), (0.15, 0.4), (0.2, 0.45), (0.2, 0.5)),
-    "half": ((0.3, 0.65),) * 4,
-    "fist": ((0.75, 1.0),) * 4,
-    "pointing": ((0.0, 0.2), (0.6, 1.0), (0.7, 1.0), (0.7, 1.0)),
-    "pinch": ((0.4, 0.55), (0.1, 0.5), (0.05, 0.4), (0.0, 0.4)),
-    "free": ((0.0, 1.0),) * 4,
+# Yaw and pitch, and what is added to the yaw half of the time: over the shoulder, from ahead, from above
+# with the person below or above in the picture, from either side, from anywhere at any roll.
+VIEWS = {
+    "own": (0.0, 30.0, 0.0),
+    "front": (180.0, 10.0, 0.0),
+    "above": (0.0, 75.0, 180.0),
+    "side": (90.0, 15.0, 180.0),
+    "free": (0.0, 0.0, 0.0),
 }
-FIST, POINTING = list(FAMILIES).index("fist"), list(FAMILIES).index("pointing")
-
-# Degrees towards the thumb, index to pinky, of spread and of closed fingers; 0 is the rest pose.
-SPREAD = (9.0, 2.0, -4.0, -7.0)
-CLOSED = (-8.0, 1.0, 7.0, 18.0)
-# Thumb: opposition (towards the palm), adduction, flexion of MCP and of IP; lowest, highest, with a fist.
-THUMB = ((-8.0, -22.0, -5.0, -8.0), (45.0, 12.0, 40.0, 60.0), (42.0, -5.0, 30.0, 35.0))
+FREE = list(VIEWS).index("free")
+VIEW_WEIGHTS = (0.25, 0.38, 0.11, 0.11, 0.15)  # of "any"; people take most pictures from ahead
 
 
-def finger_angles(draws: Draws, family: Tensor) -> tuple[Tensor, Tensor]:
-    """Hand shapes from families (B,2) -> flexion (B,2,4,3) and abduction (B,2,4), degrees."""
-    low, high = draws.tensor(list(FAMILIES.values()))[family].unbind(-1)  # (B,2,4)
-    curl = low + (high - low) * draws.uniform(2, 4)
-    # Fingers pull each other along, but for a pointing one.
-    pull = torch.where(family == POINTING, 0.0, 0.3)[..., None]
-    curl = torch.lerp(curl, curl.mean(-1, keepdim=True).expand_as(curl), pull)
-    knuckle, middle = ((curl + draws.normal(2, 4, std=0.1)).clamp(0, 1) for _ in range(2))
+def finger_angles(draws: Draws, family: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Hand shapes from drawn families (B,2,...) -> flexion (B,2,4,3) and abduction (B,2,4), degrees."""
+    curl = _between(family["curl"], draws.uniform(2, 4))
+    # Fingers pull each other along.
+    curl = torch.lerp(curl, curl.mean(-1, keepdim=True).expand_as(curl), family["pull"][..., None])
+    lean = _between(family["lean"], draws.uniform(2))[..., None] / 2
+    loose = family["loose"][..., None]
+    knuckle = (curl + lean + draws.normal(2, 4) * loose).clamp(0, 1)
+    middle = (curl - lean + draws.normal(2, 4) * loose).clamp(0, 1)
     first, second = knuckle * 92 - 12, middle * 98 + 2
     third = second * draws.uniform(2, 4, low=0.45, high=0.7)  # DIP follows PIP (shared tendon)
     spread, closed = draws.tensor(SPREAD), draws.tensor(CLOSED)
     # Flexed fingers converge: they cannot stay spread.
-    closing = (draws.uniform(2, 1, low=-0.1, high=1.0) + 0.8 * curl).clamp(max=1)
-    abduction = spread + (closed - spread) * closing + draws.normal(2, 4, std=2.0, limit=2)
+    closing = (_between(family["closing"], draws.uniform(2))[..., None] + 0.8 * knuckle.square()).clamp(max=1)
+    abduction = spread + (closed - spread) * closing + 25 * loose * draws.normal(2, 4, limit=2)
     return torch.stack((first, second, third), -1), abduction
 
 
-def thumb_angles(draws: Draws, family: Tensor) -> Tensor:
-    """(B,2,4) degrees, see THUMB."""
-    low, high, fist = draws.tensor(THUMB)
-    free = low + (high - low) * draws.uniform(2, 4)
-    # Beside or over curled fingers the thumb has less room.
-    curled = ((family == FIST) | (family == POINTING))[..., None]
-    return torch.where(curled, fist + draws.normal(2, 4, std=5), free)
+def _between(limits: Tensor, share: Tensor) -> Tensor:
+    """limits (...,2) lowest and highest, share (...)."""
+    low, high = limits.unbind(-1)
+    return low + (high - low) * share
 
 
 def finger_axes(rest_joints: Tensor) -> Tensor:
@@ -80,10 +71,10 @@ def finger_axes(rest_joints: Tensor) -> Tensor:
     return torch.cat(axes)
 
 
-def finger_rotations(draws: Draws, family: Tensor, axes: Tensor) -> Tensor:
+def finger_rotations(draws: Draws, family: dict[str, Tensor], axes: Tensor) -> Tensor:
     """Rotations (B,2,15,3,3) of joints 1..15, both hands as right hands; axes: `finger_axes`."""
     flexion, abduction = finger_angles(draws, family)
-    thumb = thumb_angles(draws, family)
+    thumb = _between(family["thumb"], draws.uniform(2, 4))
     order = [LONG_FINGERS.index(name) for name in MANO_FINGERS if name != "thumb"]
     none = torch.zeros_like(thumb[..., :1])
     bend = torch.cat((flexion[:, :, order].flatten(2), none, thumb[..., 2:]), -1)  # (B,2,15)
@@ -121,13 +112,16 @@ def view_rotation(draws: Draws, view: str, cone: float, roll: float) -> tuple[Te
     """Which of VIEWS (B,) and the body frame (x right, y down, z away from the person) -> camera (B,3,3).
 
     The named one of VIEWS, or "any" of them, tilted by up to `cone` degrees in any direction and rolled
-    in the picture plane by up to `roll` degrees either way.
+    in the picture plane by up to `roll` degrees either way; the free one is any rotation.
     """
     x, y, z = torch.eye(3, device=draws.device)
-    drawn = draws.one_of(len(VIEWS))
+    drawn = draws.pick(draws.tensor(VIEW_WEIGHTS))
     drawn = drawn if view == "any" else torch.full_like(drawn, list(VIEWS).index(view))
-    yaw, pitch = draws.tensor(list(VIEWS.values()))[drawn].unbind(-1)  # (B,)
+    yaw, pitch, other = draws.tensor(list(VIEWS.values()))[drawn].unbind(-1)  # (B,)
+    yaw = yaw + other * draws.chance(0.5)
     towards = draws.uniform(1, high=2 * math.pi)
     tilt = rotate(towards.cos() * x + towards.sin() * y, draws.uniform(high=cone))
     turn = rotate(z, draws.uniform(low=-roll, high=roll))
-    return drawn, turn @ tilt @ rotate(x, pitch) @ rotate(y, yaw)
+    rotation = turn @ tilt @ rotate(x, pitch) @ rotate(y, yaw)
+    anywhere = rotation_6d_to_matrix(draws.normal(6))
+    return drawn, torch.where((drawn == FREE)[:, None, None], anywhere, rotation)

@@ -13,12 +13,18 @@ from common.hand.joints import HANDS, LEFT, RIGHT, WRIST
 from common.hand.mano import ManoLayer
 from data.Synthetic import placement, poses
 from data.Synthetic.draws import PURPOSES, Draws
-from data.Synthetic.labels import Placed, draw_camera, make_labels
+from data.Synthetic.families import family_tables
+from data.Synthetic.interactions import ANY, family_weights, interaction_tables
+from data.Synthetic.labels import Placed, draw_camera, draw_lens, in_front, make_labels
 from data.Synthetic.scene import Painter
 
-SINGLE = 0.1  # share of pictures with one hand; this and the next two by eye
+EXISTS = ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0))  # right, left: both, one, none of the hands,
+EXISTS_WEIGHTS = (0.7, 0.135, 0.135, 0.03)  # so often; this and the next five by eye
+ANYTHING = 0.6  # share of single hands with any family of shapes
 VISIBLE = 0.05  # of a hand's silhouette, from which it counts as present
-REACH = (0.06, 0.25)  # metres between the wrists of interacting hands
+CHILD = 0.12  # share of children's hands
+WOMAN = 0.4  # first beta, whose 0 is a man's hand, on average
+REACH = (0.04, 0.45)  # metres between the wrists of two hands
 
 
 class SyntheticStream:
@@ -53,7 +59,9 @@ class SyntheticStream:
         rest = mano.skin(flat, torch.zeros(1, 2, 10, device=device))
         joints = mano.joints(rest)[0]
         self.axes = poses.finger_axes(mano.rest_joints[RIGHT])
-        self.interactions = placement.interaction_tables(device)
+        self.interactions = interaction_tables(device)
+        self.families = family_tables(device)
+        self.any_family = torch.tensor(family_weights(ANY), device=device)
         self.spheres = placement.sphere_weights(device)
         self.radii = placement.sphere_radii(self.spheres @ joints[RIGHT], rest[0, RIGHT])
         self.painter = Painter(rest[0], joints, mano.faces, self.radii, without)
@@ -113,39 +121,71 @@ class SyntheticStream:
             "present": (visible >= VISIBLE).float() * hands.exists,
             "hand_type": _hand_types(hands.exists),
             "brightness": 255 * picture.mean((1, 2, 3)),
-            "hand_type_valid": torch.ones_like(picture[:, 0, 0, 0]),
+            # none of the names tells that there is no hand
+            "hand_type_valid": hands.exists.amax(1),
             "human_annotated": [True] * len(indices),
             "id": self._ids(indices),
         }
 
     def place(self, draws: Draws) -> Placed:
-        """Draw poses, shapes and places of both hands."""
+        """Draw poses, shapes and places of both hands, and the picture that they are taken in."""
         kind = draws.pick(self.interactions["weight"])  # (B,)
-        drawn = {name: rows[kind] for name, rows in self.interactions.items()}
+        exists = draws.tensor(EXISTS)[draws.pick(draws.tensor(EXISTS_WEIGHTS))]  # (B,2)
+        drawn = self._roles(draws, kind)
+        # a hand alone does anything more often
+        alone = draws.chance(ANYTHING) * (exists.sum(1) < 2)
+        drawn["families"] = torch.where(alone[:, None, None] > 0, self.any_family, drawn["families"])
         seen_from, view = poses.view_rotation(draws, self.view, self.cone, self.roll)
         rotmat = self._rotations(draws, drawn, view)
-        shape = draws.normal(1, 10, std=0.8, limit=2.5) + draws.normal(2, 10, std=0.1)
+        shape = self._shapes(draws)
         verts = self.mano.skin(rotmat, shape) - self.mano.rest_wrist(shape)[:, :, None]
         joints = self.mano.joints(verts)
         shift = self._approach(draws, drawn, view, joints)
         place = torch.stack((torch.zeros_like(shift), shift), 1)  # (B,2,3)
-        one = draws.chance(SINGLE, 1)
-        exists = (1 - one) + one * functional.one_hot(draws.one_of(2), 2)  # (B,2)
-        middle = ((verts.mean(2) + place) * exists[..., None]).sum(1) / exists.sum(1, keepdim=True)
-        target = torch.cat((draws.normal(2, std=0.05), draws.uniform(2, low=0.95, high=1.25)[:, :1]), -1)
+        # where there is no hand, the camera looks to where both would have been
+        framed = torch.where(exists.any(1, keepdim=True), exists, 1)
+        middle = ((verts.mean(2) + place) * framed[..., None]).sum(1) / framed.sum(1, keepdim=True)
+        lens = draw_lens(draws)
+        target = in_front(lens.ray, lens.depth, joints + (place - middle[:, None])[:, :, None])
         pivot = place + (target - middle)[:, None]
         joints, verts = joints + pivot[:, :, None], verts + pivot[:, :, None]
         centres = self.spheres @ joints
-        return Placed(rotmat, shape, verts, joints, pivot, centres, exists, kind, seen_from)
+        return Placed(
+            rotmat, shape, verts, joints, pivot, centres, exists, kind, seen_from, lens.K, lens.picture_size
+        )
+
+    def _shapes(self, draws: Draws) -> Tensor:
+        """Betas (B,2,10) of women's, men's and children's hands: the first one makes a hand smaller."""
+        shape = draws.normal(1, 10, std=0.8, limit=2.5) + draws.normal(2, 10, std=0.1)
+        child = draws.chance(CHILD, 1) * draws.uniform(1, low=1.0, high=2.5)
+        shape[:, :, 0] += WOMAN + child
+        return shape
+
+    def _roles(self, draws: Draws, kind: Tensor) -> dict[str, Tensor]:
+        """What a kind (B,) says of the right and the left hand (B,2,...) and of both (B,...)."""
+        drawn = {name: rows[kind] for name, rows in self.interactions.items()}
+        swapped = draws.chance(0.5)
+        for name in ("fingers", "palms", "anchor", "families"):
+            rows = drawn[name]
+            change = swapped.view(-1, *[1] * (rows.dim() - 1)) > 0
+            drawn[name] = torch.where(change, rows.flip(1), rows)
+        # mirroring in x and exchanging the hands leaves x as it was
+        flip = torch.stack((torch.ones_like(swapped), 1 - 2 * swapped, 1 - 2 * swapped), -1)
+        drawn["offset"] = drawn["offset"] * flip
+        return drawn
 
     def _rotations(self, draws: Draws, drawn: dict[str, Tensor], view: Tensor) -> Tensor:
         """(B,2,16,3,3), the wrist in the camera, the mean pose included."""
-        family = draws.pick(drawn["families"][:, None].expand(-1, 2, -1), 2)
-        same = draws.chance(0.4, 1) > 0  # both hands often do the same
-        family = torch.where(same, family[:, :1], family)
-        fingers = poses.finger_rotations(draws, family, self.axes)
-        palm = drawn["palms"][torch.arange(draws.batch, device=draws.device), draws.one_of(2)]
-        wrist = poses.facing(drawn["fingers"], palm)[:, None]
+        same = draws.chance(0.4, 1) > 0  # hands with the same choice often do the same
+        alike = same & (drawn["families"][:, RIGHT] == drawn["families"][:, LEFT]).all(-1, keepdim=True)
+        family = draws.pick(drawn["families"], 2)
+        family = torch.where(alike, family[:, :1], family)
+        shapes = {name: rows[family] for name, rows in self.families.items()}
+        fingers = poses.finger_rotations(draws, shapes, self.axes)
+        which = draws.one_of(2, 2)
+        which = torch.where(alike, which[:, :1], which)
+        palm = drawn["palms"].gather(2, which[..., None, None].expand(-1, -1, 1, 3)).squeeze(2)
+        wrist = poses.facing(drawn["fingers"], palm)
         wrist = poses.random_turn(draws, drawn["turn"][:, None], 2) @ wrist
         rotmat = poses.mirror_left(torch.cat((wrist[:, :, None], fingers), 2))
         rotmat[:, :, 0] = view[:, None] @ rotmat[:, :, 0]
@@ -154,22 +194,23 @@ class SyntheticStream:
     def _approach(self, draws: Draws, drawn: dict[str, Tensor], view: Tensor, joints: Tensor) -> Tensor:
         """Place of the left pivot from the right one (B,3); joints relative to the pivots."""
         offset = drawn["offset"] + draws.normal(3, limit=2) * drawn["spread"]
-        offset[:, 2] *= 1 - 2 * draws.chance(0.5) * drawn["either"]
-        anchors = drawn["anchor"][:, None, None] @ joints  # (B,2,1,3)
+        anchors = drawn["anchor"][:, :, None] @ joints  # (B,2,1,3)
         shift = anchors[:, RIGHT, 0] - anchors[:, LEFT, 0] + (view @ (offset / 1000)[..., None])[..., 0]
         between = joints[:, LEFT, WRIST] + shift - joints[:, RIGHT, WRIST]
         length = between.norm(dim=-1, keepdim=True)
         shift = shift + between * (length.clamp(*REACH) / length - 1)
         centres = self.spheres @ joints
         moved = torch.stack((centres[:, RIGHT], centres[:, LEFT] + shift[:, None]), 1)
-        return shift + placement.separate(moved, self.radii, -view[:, :, 0])
+        away = functional.normalize(drawn["offset"], dim=-1) * (1 - drawn["locked"][:, None])
+        away = (view @ away[..., None])[..., 0]
+        return shift + placement.separate(moved, self.radii, drawn["touch"], away)
 
 
 def _hand_types(exists: Tensor) -> list[str]:
-    """(B,2) -> "right", "left" or "interacting" of each sample."""
+    """(B,2) -> "right", "left" or "interacting" of each sample, the last one also without any hand."""
     names = []
     for right, left in (exists > 0).tolist():
-        if right and left:
+        if right == left:
             names.append("interacting")
         else:
             names.append(HANDS[RIGHT] if right else HANDS[LEFT])
