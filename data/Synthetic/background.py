@@ -120,15 +120,17 @@ def _gradient(draws: Draws) -> Tensor:
 
 def _stars(draws: Draws, shown: Tensor) -> Tensor:
     """Light (B,3,WORK,WORK) of lamps that face the camera, on a loose grid, with rays."""
-    axis = torch.linspace(-1, 1, WORK, device=draws.device)
-    pitch = draws.uniform(1, 1, low=0.35, high=0.9)
+    pitch, size = draws.uniform(1, 1, low=0.35, high=0.9), draws.uniform(1, 1, low=0.02, high=0.045)
     turn, shift = draws.normal(1, 1, std=0.3), draws.uniform(2, 1, 1)
+    warm = 1 + draws.normal(3, 1, 1, std=0.1)
+    light = torch.zeros(draws.batch, 3, WORK, WORK, device=draws.device)
+    chosen = shown.nonzero().squeeze(1)  # few pictures have any
+    pitch, size, turn, shift, warm = (values[chosen] for values in (pitch, size, turn, shift, warm))
+    axis = torch.linspace(-1, 1, WORK, device=draws.device)
     x = (axis * turn.cos() - axis[:, None] * turn.sin()) / pitch + shift[:, 0]
     y = (axis * turn.sin() + axis[:, None] * turn.cos()) / pitch + shift[:, 1]
     jitter = 0.5 + 0.25 * torch.stack(((3.1 * y.floor()).sin(), (5.3 * x.floor()).sin()))
     dx, dy = ((x - x.floor() - jitter[0]) * pitch).abs(), ((y - y.floor() - jitter[1]) * pitch).abs()
-    size = draws.uniform(1, 1, low=0.02, high=0.045)
     disc = (2 - (dx * dx + dy * dy).sqrt() / size * 1.6).clamp(0, 1)
     rays = torch.exp(-dx / (3 * size) - dy / (0.25 * size)) + torch.exp(-dy / (3 * size) - dx / (0.25 * size))
-    warm = 1 + draws.normal(3, 1, 1, std=0.1)
-    return (shown[:, None, None] * (disc + 0.6 * rays))[:, None] * warm
+    return light.index_copy_(0, chosen, (disc + 0.6 * rays)[:, None] * warm)

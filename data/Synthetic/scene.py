@@ -120,7 +120,8 @@ class Painter:
         places = project(ends, K[:, None]) * (2 / IMAGE_SIZE) - 1
         there = hands.exists[..., None, None] > 0
         places = torch.where(there, places, places.flip(1)).clamp(-6, 6)
-        depth = (hands.pivot[..., 2] * hands.exists).sum(1) / hands.exists.sum(1)
+        seen = torch.where(hands.exists.any(1, keepdim=True), hands.exists, 1)
+        depth = (hands.pivot[..., 2] * seen).sum(1) / seen.sum(1)
         unit = K[:, 0, 0] * (2 / IMAGE_SIZE) / (depth + BEHIND)
         sleeved = (drawing.sleeve[:, 0] < RINGS).float()
         body = Body(places[:, :, 0], places[:, :, 1], unit[:, None], hands.view, tone[:, 0], sleeved, garment)

@@ -123,13 +123,10 @@ class Skin:
         strand = self.pores.index_select(0, row * PORES + column.bitwise_right_shift(2))
         behind = -measure
         on_arm = (12 * behind).clamp(0, 1)
-        # the millimetres next to a joint's middle are darker, more so with two lines than with one
-        joint = ((measure - measure.round()) * 24).square()  # one finger bone is some 24 mm long
-        lines = (
-            torch.exp(-1.2 * joint)
-            * ((measure > SMOOTH + 0.1) & (measure < 2.5))
-            * (crease * (1 + 0.5 * fine))
-        )
+        # the skin next to a joint's middle is darker; one finger bone is some 24 mm long
+        joint = ((measure - measure.round()) * 24).square()
+        joint = torch.where((measure > SMOOTH + 0.1) & (measure < 2.5), joint, torch.inf)
+        lines = torch.exp(-1.2 * joint) * crease * (1 + 0.5 * fine)
         tone = (1 + rough * fine - lines - hairy * on_arm * (strand > 0.6)).clamp_(min=0.05)
         near_edge = torch.exp(-((edge - behind) / 0.008).clamp(min=0))
         skin = skin * tone * (1 - 0.45 * near_edge * (behind > 0))  # the sleeve's shadow
