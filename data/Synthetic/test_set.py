@@ -20,13 +20,16 @@ from torch import Tensor
 from common.hand.mano import ManoLayer
 from common.utils.errors import UserError
 from data.Synthetic.draws import TEST_SEED
+from data.Synthetic.interactions import INTERACTIONS
 from data.Synthetic.labels import Placed
+from data.Synthetic.poses import VIEWS
 from data.Synthetic.stream import VISIBLE, SyntheticStream
 
 FOLDER = Path(__file__).parent / "test_sets"
 SUMS = "SHA256SUMS"  # beside the sets, as `sha256sum` writes and checks it
+RELATIONS = ("apart", "touching", "interlaced", "single", "no hand")
 # Shape of every array after N. A hand that does not exist has pose and shape 0, a metre away; `visible` is
-# the share of a hand's silhouette that the picture shows; `relation` and `view` are words.
+# the share of a hand's silhouette that the picture shows; those of WORDS are words.
 SHAPES = {
     "pose": (2, 16, 3),
     "shape": (2, 10),
@@ -38,13 +41,14 @@ SHAPES = {
     "box": (4,),
     "image_size": (2,),
     "relation": (),
+    "kind": (),
     "view": (),
 }
-WORDS = ("relation", "view")
+# Arrays of words, and what they are of.
+WORDS = {"relation": RELATIONS, "kind": tuple(INTERACTIONS), "view": tuple(VIEWS)}
 IDS = {"v1": f"synthetic/{TEST_SEED}", "v2": "synthetic/v2"}  # how the ids of a set begin
-RELATIONS = ("apart", "touching", "interlaced", "single", "no hand")
 HIDDEN = 0.5  # of the silhouette: a hand of which less is shown is hidden
-SIZES = (700.0, 1100.0)  # pixels of the crop per metre, between small, medium and large hands
+SIZES = (800.0, 1300.0)  # pixels of the crop per metre, between small, medium and large hands
 NOTES = {
     "v1": "the older set, over the wearer's shoulder (cone 20, roll 20 degrees); its labels are as they "
     "always were, its pictures are painted by today's looks",
@@ -95,7 +99,7 @@ class SyntheticTestSet(SyntheticStream):
             groups[f"view {view}"] = scenes["view"] == view
         size = pixels_per_metre(scenes)
         low, high = SIZES
-        groups[f"up to {low:.0f} px/m"] = size <= low
+        groups[f"up to {low:.0f} px/m"] = (size > 0) & (size <= low)
         groups[f"{low:.0f} to {high:.0f} px/m"] = (size > low) & (size <= high)
         groups[f"over {high:.0f} px/m"] = size > high
         return {name: ids[rows].tolist() for name, rows in groups.items()}
@@ -106,7 +110,6 @@ class SyntheticTestSet(SyntheticStream):
         rotmat, shape, pivot = self.mano.rotations(stored["pose"]), stored["shape"], stored["pivot"]
         verts = self.mano.skin(rotmat, shape) - self.mano.rest_wrist(shape)[:, :, None]
         joints = self.mano.joints(verts) + pivot[:, :, None]
-        unknown = torch.full((len(indices),), -1, device=pivot.device)  # only what is drawn has tables
         hands = Placed(
             rotmat=rotmat,
             shape=shape,
@@ -115,8 +118,8 @@ class SyntheticTestSet(SyntheticStream):
             pivot=pivot,
             centres=self.spheres @ joints,
             exists=stored["exists"],
-            kind=unknown,
-            view=unknown,
+            kind=self._which("kind", indices),
+            view=self._which("view", indices),
             K_orig=stored["K_orig"],
             image_size=stored["image_size"],
         )
@@ -136,6 +139,11 @@ class SyntheticTestSet(SyntheticStream):
     def _stored(self, key: str, indices: Sequence[int]) -> Tensor:
         """Rows of a numeric array, float32."""
         return torch.from_numpy(self.scenes[key][list(indices)]).float().to(self.radii.device)
+
+    def _which(self, key: str, indices: Sequence[int]) -> Tensor:
+        """Rows of an array of words as int64 places in the tables of today."""
+        words = self.scenes[key][list(indices)].tolist()
+        return torch.tensor([WORDS[key].index(word) for word in words], device=self.radii.device)
 
     def _epoch_indices(self) -> list[int]:
         return self.rows

@@ -25,11 +25,10 @@ from common.hand.joints import FINGERS, JOINT_NAMES, LEFT, RIGHT
 from common.hand.mano import ManoLayer, load_mano
 from common.utils.errors import UserError, run_script
 from common.utils.files import write_bytes, write_file
-from data.Synthetic import poses
 from data.Synthetic.draws import TEST_SEED
 from data.Synthetic.labels import Placed
 from data.Synthetic.stream import SyntheticStream
-from data.Synthetic.test_set import FOLDER, SIZES, SUMS, SyntheticTestSet, pixels_per_metre
+from data.Synthetic.test_set import FOLDER, SIZES, SUMS, WORDS, SyntheticTestSet, pixels_per_metre
 
 BATCH = 64
 TOUCH = 0.004  # metres between the nearest vertices, which lie about 5 mm apart
@@ -60,7 +59,8 @@ def scene_arrays(mano: ManoLayer, hands: Placed) -> dict[str, NDArray]:
         "shape": (hands.shape * exists[..., None]).numpy(),
         "pivot": pivot.numpy(),
         "exists": exists.numpy().astype(np.uint8),
-        "view": np.array(list(poses.VIEWS))[hands.view.numpy()],
+        "kind": np.array(WORDS["kind"])[hands.kind.numpy()],
+        "view": np.array(WORDS["view"])[hands.view.numpy()],
         "relation": np.array(relations(hands)),
     }
 
@@ -152,11 +152,11 @@ def measure_visible(mano: ManoLayer, name: str, scenes: dict[str, NDArray]) -> N
 def write_scenes(name: str, scenes: dict[str, NDArray], folder: Path = FOLDER) -> None:
     """Write a set and its line of SUMS; equal arrays make equal bytes."""
     path, sums = folder / f"{name}.npz", folder / SUMS
-    write_file(path, lambda file: np.savez_compressed(file, **scenes))
+    write_file(path, lambda file: np.savez_compressed(file, **dict(sorted(scenes.items()))))
     lines = sums.read_text(encoding="utf-8").splitlines() if sums.exists() else []
     others = [line for line in lines if not line.endswith(f"  {path.name}")]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    write_bytes(sums, ("\n".join(sorted([*others, f"{digest}  {path.name}"])) + "\n").encode())
+    write_bytes(sums, ("\n".join([*others, f"{digest}  {path.name}"]) + "\n").encode())
 
 
 @torch.no_grad()
