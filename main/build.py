@@ -12,11 +12,13 @@ from data import HIC, Folder, InterHand26M, SyntheticStream, SyntheticTestSet, b
 from data.augment import AugmentSettings
 from data.loader import EpochLoader, RepeatedBatches
 from data.Synthetic.draws import TEST_SEED
+from data.Synthetic.scene import GROUPS
 from main.config import Config, Data, Paths, Test, from_dict, override
 
 TEST_SECTIONS = ("paths", "data", "test")  # what --set may change of a test; the rest is the snapshot's own
 TEST_DATA = Data(hands="all", hand_type_valid_only=False)  # what a test's data start from
-DRAWN = ("synthetic_cone", "synthetic_roll")  # data settings of drawn scenes: a test set's are fixed
+# data settings of how training pictures are drawn: a test set's are fixed
+DRAWN = ("synthetic_cone", "synthetic_roll", "synthetic_without")
 
 
 def uses_real_data(config: Config) -> bool:
@@ -138,9 +140,19 @@ def _stream(
         view=config.data.synthetic_view,
         cone=config.data.synthetic_cone,
         roll=config.data.synthetic_roll,
+        without=left_out(config.data.synthetic_without),
         rank=rank,
         world=world,
     )
+
+
+def left_out(names: str | None) -> frozenset[str]:
+    """The groups of looks that training pictures lack; UserError on one that does not exist."""
+    groups = frozenset(names.split("+")) if names else frozenset()
+    unknown = sorted(groups - set(GROUPS))
+    if unknown:
+        raise UserError(f"data.synthetic_without: no group '{unknown[0]}'; there are {', '.join(GROUPS)}")
+    return groups
 
 
 def _interhand(

@@ -43,6 +43,7 @@ class Data:  # what to train on; a test starts from the defaults but where said
     synthetic_cone: Degrees = 60.0  # half angle of wrist orientations; of training
     synthetic_view: Literal["any", "own", "front"] = "any"  # all, over the shoulder, from ahead; tests too
     synthetic_roll: Degrees = 30.0  # rotation in the picture plane either way; of training
+    synthetic_without: str | None = None  # groups of looks to leave out of training, as people+photos
     synthetic_train: Count = 65536  # synthetic samples called an epoch, rounded up to whole batches
     synthetic_test: Count = 512  # so many of the first pictures of the synthetic test set are tested on
     synthetic_test_set: Literal["v2", "v1"] = "v2"  # any view; the older one over the wearer's shoulder

@@ -3,15 +3,21 @@
 import pytest
 import torch
 
+from common.eval.metrics import Metrics
 from common.hand.joints import LEFT, RIGHT
 from common.hand.mano import load_mano
-from common.targets import annotated
+from common.nets.heatmap import HeatmapGrid
+from common.nets.losses import Criterion
+from common.targets import add_targets, annotated
 from common.utils.geometry import IMAGE_SIZE, project
 from data.Synthetic import SyntheticStream
 from data.Synthetic.draws import Draws
+from data.Synthetic.interactions import INTERACTIONS
 from data.Synthetic.labels import draw_camera
 from data.Synthetic.placement import overlap
 from data.Synthetic.poses import mirror_left
+from main.config import preset
+from tests.two_hands import make_batch, perfect
 
 SIZE = 256
 
@@ -144,8 +150,117 @@ def test_left_and_right_are_alike(stream):
     assert (angle[:, RIGHT, 1:].mean() - angle[:, LEFT, 1:].mean()).abs() < 0.05
 
 
-def test_hands_keep_apart(stream):
-    hands = stream.place(Draws(9, range(128), "scene"))
-    assert (overlap(hands.centres, stream.radii).amax((1, 2)) < 0.003).float().mean() > 0.95
+@pytest.fixture(scope="module")
+def many(stream):
+    """Many placed hands and the cameras that they are seen by."""
+    draws = Draws(9, range(1024), "scene")
+    hands = stream.place(draws)
+    return hands, draw_camera(draws, hands)
+
+
+def kind(name):
+    return list(INTERACTIONS).index(name)
+
+
+def test_hands_keep_apart(many, stream):
+    """They neither penetrate each other nor miss each other where they are to touch."""
+    hands, _ = many
+    depth = overlap(hands.centres, stream.radii).amax((1, 2))
+    assert (depth < 0.003).float().mean() > 0.93 and (depth < 0.006).float().mean() > 0.98
+    touch = torch.tensor([kind.touch for kind in INTERACTIONS.values()])[hands.kind]
+    assert (depth[touch] > 0).float().mean() > 0.95
     wrists = (hands.joints[:, LEFT, 0] - hands.joints[:, RIGHT, 0]).norm(dim=-1)
     assert wrists.min() > 0.03 and wrists.max() < 0.47
+
+
+def test_clasped_fingers_alternate(many):
+    """Along the row of knuckles, right and left fingers take turns."""
+    hands, _ = many
+    joints = hands.joints[(hands.kind == kind("clasp")) & (hands.exists.sum(1) == 2)]
+    row = joints[:, RIGHT, 5] - joints[:, RIGHT, 17]  # from the pinky's knuckle to the index finger's
+    middle = joints[:, :, [6, 10, 14, 18]] / 2 + joints[:, :, [7, 11, 15, 19]] / 2
+    place = (middle * row[:, None, None]).sum(-1).flatten(1)  # right's four, left's four
+    owner = place.argsort(-1) // 4
+    turns = (owner[:, 1:] != owner[:, :-1]).sum(-1)
+    assert len(joints) > 40 and (turns >= 6).float().mean() > 0.9
+
+
+def test_hands_in_pictures_are_as_large_as_in_real_ones(many):
+    """Crop pixels per metre: close-together hands of real pictures have 1,500."""
+    hands, camera = many
+    scale = camera["K"][:, 0, 0] / hands.joints[..., 2].mean((1, 2))
+    two = scale[hands.exists.sum(1) == 2]
+    assert 1100 < two.median() < 1350
+    assert (two > 1400).float().mean() > 0.2 and 0.08 < (two < 700).float().mean() < 0.25
+
+
+def test_how_many_hands_there_are(many):
+    count = many[0].exists.sum(1)
+    shares = [(count == number).float().mean() for number in range(3)]
+    assert 0.01 < shares[0] < 0.06 and 0.22 < shares[1] < 0.32 and 0.65 < shares[2] < 0.75
+    single = many[0].exists[count == 1].mean(0)
+    assert abs(single[RIGHT] - 0.5) < 0.1
+
+
+def test_hands_are_before_the_camera_and_in_the_picture(many):
+    hands, camera = many
+    assert hands.verts[..., 2].min() > 0.15
+    middle = (hands.joints.mean(2) * hands.exists[..., None]).sum(1) / hands.exists.sum(1, keepdim=True)
+    there = hands.exists.sum(1) > 0
+    uv = project(middle[:, None], camera["K_orig"])[there, 0] / camera["image_size"][there]
+    assert ((uv > 0) & (uv < 1)).all(-1).float().mean() > 0.99
+    focal = camera["K_orig"][:, 0, 0]
+    view = 2 * torch.rad2deg(torch.atan(camera["image_size"].amax(1) / 2 / focal))
+    assert view.min() > 15 and view.max() < 80
+    assert 0.55 < ((view > 50) & (view < 76)).float().mean() < 0.85
+
+
+def test_pictures_without_hands_have_no_labels(layer, many):
+    index = int((many[0].exists.sum(1) == 0).nonzero()[0])
+    batch = add_targets(SyntheticStream(layer, 1, 9, 1).batch([index]), layer)
+    for key in ("joints_valid", "pose_valid", "present", "hand_type_valid", "rel_trans_valid", "joints"):
+        assert not batch[key].any(), key
+    tensors = [value for value in batch.values() if torch.is_tensor(value)]
+    assert all(value.isfinite().all() for value in tensors)
+    # two hands drawn where none is: nothing but their presence counts
+    pred = {
+        name: value[:1].clone().requires_grad_() for name, value in perfect(layer, make_batch(layer)).items()
+    }
+    terms, counts = Criterion(layer.faces, HeatmapGrid(), vars(preset("lgnet").loss))(pred, batch)
+    assert {name for name in terms if counts[name] > 0} == {"present"}
+    sum(terms.values()).backward()
+    assert all(value.grad is None or value.grad.isfinite().all() for value in pred.values())
+    metrics = Metrics(layer)
+    metrics.update({name: value.detach() for name, value in pred.items()}, batch)
+    assert all(score.value is None for score in metrics.summary()["lgnet"].values())
+
+
+def placed(layer, view, name):
+    """Joints (B,2,21,3) of one interaction straight from a view."""
+    stream = SyntheticStream(layer, 8, 3, 8, view=view, cone=0, roll=0)
+    hands = stream.place(Draws(3, range(1024), "scene"))
+    joints = hands.joints[hands.kind == kind(name)]
+    assert len(joints) > 10
+    return joints
+
+
+def test_views_look_from_where_they_say(layer):
+    """x of a camera goes right, y down, z forward."""
+    own, front = (placed(layer, view, "near").mean(2) for view in ("own", "front"))
+    assert ((own[:, RIGHT] - own[:, LEFT])[:, 0] > 0).float().mean() > 0.9  # as the person sees them
+    assert ((front[:, RIGHT] - front[:, LEFT])[:, 0] < 0).float().mean() > 0.9
+    above = placed(layer, "above", "praying")  # finger tips are nearer than wrists
+    assert (above[:, :, 12, 2] < above[:, :, 0, 2]).float().mean() > 0.9
+    side = placed(layer, "side", "near").mean(2)
+    between = (side[:, RIGHT] - side[:, LEFT]).abs()
+    assert (between[:, 2] > between[:, 0]).float().mean() > 0.9  # one hand behind the other
+    assert 0.2 < (side[:, RIGHT, 2] < side[:, LEFT, 2]).float().mean() < 0.8  # from either side
+
+
+def test_hands_point_anywhere_at_times(many):
+    """Fingers point up, down, left and right in the picture."""
+    joints = many[0].joints
+    along = (joints[:, :, 9] - joints[:, :, 0])[..., :2].flatten(0, 1)
+    angle = torch.atan2(along[:, 1], along[:, 0])
+    shares = torch.histc(angle, 8, -torch.pi, torch.pi) / len(angle)
+    assert shares.min() > 0.04

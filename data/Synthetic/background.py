@@ -9,7 +9,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolate
 
 from data.Synthetic.draws import Draws
 from data.Synthetic.layers import WORK, Layers, paint, stack
@@ -27,21 +27,44 @@ KINDS = ((0.22, 0.0, 0.14, 0.0, 0.02, 1.5), (0.13, 0.15, 0.95, 0.0, 0.06, 2.0),
 STUDIO = 0
 
 
-def background(draws: Draws, photos: Photos, body: Body, without: frozenset[str], size: int) -> Tensor:
-    """Pictures (B,3,size,size); without "people" or "photos" there are none."""
+def background(
+    draws: Draws, photos: Photos, body: Body, mask: Tensor, without: frozenset[str], size: int
+) -> Tensor:
+    """Pictures (B,size,size,3); without "people" or "photos" there are none.
+
+    mask (B,H,W): where the hands are, which may throw a soft shadow.
+    """
     kinds = draws.tensor(KINDS)
     kind = draws.pick(kinds[:, 0])
     _, low, high, photo, stain, number = kinds[kind].unbind(-1)  # (B,) each
     ground = _ground(draws, low + (high - low) * draws.uniform(), photo, stain)
     things = _things(draws, number * draws.uniform())
-    layers = stack([ground, things, people(draws, body, float("people" not in without))])
-    if "photos" in without:
+    pictured = float("photos" not in without)
+    layers = stack([ground, things, people(draws, body, float("people" not in without), pictured)])
+    if not pictured:
         nothing = torch.zeros_like(layers.angle)
         layers = layers._replace(material=layers.material._replace(photo=nothing, detail=nothing))
     picture, behind = paint(layers, photos, _folds(draws), 1)
     stars = _stars(draws, (kind == STUDIO).float() * draws.chance(0.5))
-    picture = (picture * _gradient(draws)).addcmul_(stars, behind)
-    return interpolate(picture, size=(size, size), mode="bilinear").clamp_(0, 1)
+    picture = (picture * _gradient(draws) * _shadow(draws, mask)).addcmul_(stars, behind).clamp_(0, 1)
+    for dim in (2, 3, 2, 3):  # a small blur: edges are hard until here
+        end = picture.shape[dim] - 1
+        picture = picture.narrow(dim, 0, end) + picture.narrow(dim, 1, end)
+    picture = (picture / 16).contiguous(memory_format=torch.channels_last)
+    return interpolate(picture, size=(size, size), mode="bilinear").permute(0, 2, 3, 1)
+
+
+def _shadow(draws: Draws, mask: Tensor) -> Tensor:
+    """Light (B,1,WORK,WORK) that the hands (B,H,W) leave on what is behind them; often all of it."""
+    small = avg_pool2d(mask[:, None].float(), mask.shape[-1] // 32)
+    for _ in range(2):
+        small = avg_pool2d(small, 5, stride=1, padding=2)
+    theta = torch.eye(2, 3, device=mask.device).repeat(len(mask), 1, 1)
+    theta[:, :, 2] = draws.uniform(2, low=-0.3, high=0.3)
+    grid = affine_grid(theta, list(small.shape), align_corners=False)
+    small = grid_sample(small, grid, align_corners=False)
+    dark = draws.chance(0.5, 1, 1, 1) * draws.uniform(1, 1, 1, low=0.2, high=0.7)
+    return interpolate(1 - dark * small, size=(WORK, WORK), mode="bilinear")
 
 
 def _ground(draws: Draws, value: Tensor, photo: Tensor, stain: Tensor) -> Layers:
@@ -58,7 +81,7 @@ def _ground(draws: Draws, value: Tensor, photo: Tensor, stain: Tensor) -> Layers
         zoom=draws.uniform(1, low=0.2, high=0.6),
         fold=(stain * draws.uniform(low=0.2, high=1.5))[:, None],
         round=0 * plain,
-        soft=draws.uniform(1, high=1.5).clamp(max=1),
+        soft=draws.uniform(1, low=-0.6, high=1.3).clamp(0, 1),
     )
     centre = draws.normal(1, 2, std=0.3)
     angle = draws.normal(1, std=0.3)
@@ -97,15 +120,17 @@ def _gradient(draws: Draws) -> Tensor:
 
 def _stars(draws: Draws, shown: Tensor) -> Tensor:
     """Light (B,3,WORK,WORK) of lamps that face the camera, on a loose grid, with rays."""
-    axis = torch.linspace(-1, 1, WORK, device=draws.device)
-    pitch = draws.uniform(1, 1, low=0.35, high=0.9)
+    pitch, size = draws.uniform(1, 1, low=0.35, high=0.9), draws.uniform(1, 1, low=0.02, high=0.045)
     turn, shift = draws.normal(1, 1, std=0.3), draws.uniform(2, 1, 1)
+    warm = 1 + draws.normal(3, 1, 1, std=0.1)
+    light = torch.zeros(draws.batch, 3, WORK, WORK, device=draws.device)
+    chosen = shown.nonzero().squeeze(1)  # few pictures have any
+    pitch, size, turn, shift, warm = (values[chosen] for values in (pitch, size, turn, shift, warm))
+    axis = torch.linspace(-1, 1, WORK, device=draws.device)
     x = (axis * turn.cos() - axis[:, None] * turn.sin()) / pitch + shift[:, 0]
     y = (axis * turn.sin() + axis[:, None] * turn.cos()) / pitch + shift[:, 1]
     jitter = 0.5 + 0.25 * torch.stack(((3.1 * y.floor()).sin(), (5.3 * x.floor()).sin()))
     dx, dy = ((x - x.floor() - jitter[0]) * pitch).abs(), ((y - y.floor() - jitter[1]) * pitch).abs()
-    size = draws.uniform(1, 1, low=0.02, high=0.045)
     disc = (2 - (dx * dx + dy * dy).sqrt() / size * 1.6).clamp(0, 1)
     rays = torch.exp(-dx / (3 * size) - dy / (0.25 * size)) + torch.exp(-dy / (3 * size) - dx / (0.25 * size))
-    warm = 1 + draws.normal(3, 1, 1, std=0.1)
-    return (shown[:, None, None] * (disc + 0.6 * rays))[:, None] * warm
+    return light.index_copy_(0, chosen, (disc + 0.6 * rays)[:, None] * warm)

@@ -22,6 +22,10 @@ THUMBS: dict[str, tuple[Limits, ...]] = {
     "beside": ((0, 20), (2, 20), (0, 15), (0, 20)),  # along the closed index finger
     "over a thumb": ((-8, 0), (-18, -12), (0, 8), (15, 25)),
     "under a thumb": ((-4, 2), (8, 12), (28, 34), (25, 35)),
+    "round a fist": ((44, 48), (-20, -11), (-3, 5), (30, 54)),
+    "under a fist": ((18, 25), (-6, 0), (34, 40), (30, 36)),
+    "round fingers": ((-3, 3), (-22, -18), (0, 6), (44, 52)),
+    "round a wrist": ((4, 10), (-18, -14), (24, 32), (15, 22)),
     "opposed": ((30, 48), (-15, 2), (0, 20), (5, 30)),
 }
 
@@ -37,6 +41,8 @@ class Family(NamedTuple):
     loose: float = 0.08  # spread of a single joint's curl
 
 
+UNDER = ((0.55, 0.6), (0.53, 0.58), (0.42, 0.48), (0.4, 0.47))
+WRIST = ((0.42, 0.5), (0.38, 0.44), (0.26, 0.34), (0.36, 0.44))
 UP, DOWN = (0.0, 0.12), (0.75, 1.0)
 
 FAMILIES = {
@@ -54,8 +60,12 @@ FAMILIES = {
     "grip": Family(((0.55, 0.75),) * 4, "opposed", (-0.05, 0.1), (0.4, 0.9), loose=0.04),
     "card": Family(((0.38, 0.5),) * 4, "opposed", (0.25, 0.5), (0.6, 1.0), loose=0.04),
     "steeple": Family(((0.15, 0.32),) * 4, "beside", (0.0, 0.15), (-0.2, 0.4), loose=0.04),
-    "clasp over": Family(((0.36, 0.4),) * 4, "over a thumb", (-0.16, -0.14), (-0.42, -0.34), loose=0.01),
-    "clasp under": Family(((0.36, 0.4),) * 4, "under a thumb", (-0.16, -0.14), (-0.42, -0.34), loose=0.01),
+    "clasp over": Family(((0.3, 0.41),) * 4, "over a thumb", (-0.16, -0.14), (-0.42, -0.34), loose=0.01),
+    "clasp under": Family(((0.3, 0.41),) * 4, "under a thumb", (-0.16, -0.14), (-0.42, -0.34), loose=0.01),
+    "round a fist": Family(((0.5, 0.57),) * 4, "round a fist", (0.45, 0.52), (0.1, 0.5), loose=0.02),
+    "under a fist": Family(UNDER, "under a fist", (0.45, 0.55), (-0.8, -0.6), 0.0, 0.02),
+    "round fingers": Family(((0.4, 0.46),) * 4, "round fingers", (0.15, 0.25), (0.4, 0.6), loose=0.02),
+    "round a wrist": Family(WRIST, "round a wrist", (0.5, 0.6), (0.3, 0.5), 0.0, 0.02),
     "two": Family((UP, UP, DOWN, DOWN), "over", closing=(-0.6, 0.2), pull=0.0),
     "three": Family((UP, UP, UP, DOWN), "over", closing=(-0.3, 0.3), pull=0.0),
     "four": Family((UP,) * 4, "over", closing=(-0.3, 0.6)),

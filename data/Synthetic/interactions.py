@@ -36,7 +36,7 @@ class Interaction(NamedTuple):
     offset: Vector  # anchor of the second hand, a left one, minus that of the first, mm
     spread: Vector  # +- so much, mm
     touch: bool = True  # otherwise they may stay apart
-    interlocked: bool = False  # fingers between fingers: hands do not leave each other as a whole
+    locked: bool = False  # fingers between or round the other's: hands do not leave each other as a whole
 
 
 ANY = {"open": 2, "relaxed": 3, "half": 2, "fist": 1.5, "pointing": 1.5, "pinch": 1, "free": 3}
@@ -71,6 +71,10 @@ def _alike(
     return Interaction(weight, turn, role, role, offset, spread, touch)
 
 
+def _twice(palm: Vector) -> tuple[Vector, Vector]:
+    return palm, palm
+
+
 IN, DOWN = (-1, 0, 0), (0, 1, 0)
 # fmt: off
 INTERACTIONS = {
@@ -79,9 +83,9 @@ INTERACTIONS = {
                     (-260, 0, 0), (60, 40, 40), ANY, False),
     "beside": _alike(4, 22, (-0.3, -0.8, 0.4), ((-0.3, 0.2, -1), (-0.5, 0.2, 1)), KNUCKLE,
                      (-140, 0, 0), (25, 25, 25), ANY, False),
-    "near": _alike(7, 18, (-0.25, -0.9, 0.3), ((-0.2, 0, -1), (-0.4, 0.3, 1)), KNUCKLE,
+    "near": _alike(6, 18, (-0.25, -0.9, 0.3), ((-0.2, 0, -1), (-0.4, 0.3, 1)), KNUCKLE,
                    (-80, 0, 0), (12, 15, 15), ANY, False),
-    "facing": _alike(6, 15, (-0.2, -0.6, 0.7), ((-1, 0, 0.1), (-1, 0, -0.3)), KNUCKLE,
+    "facing": _alike(5, 15, (-0.2, -0.6, 0.7), ((-1, 0, 0.1), (-1, 0, -0.3)), KNUCKLE,
                      (-55, 0, 0), (20, 12, 15), LOOSE, False),
     "hanging": _alike(3, 18, (-0.2, 0.9, 0.3), ((-1, 0, 0.2), (-0.4, 0, -1)), KNUCKLE,
                       (-95, 0, 0), (35, 15, 15), ANY, False),
@@ -93,14 +97,14 @@ INTERACTIONS = {
                       (-34, 0, 0), (2, 14, 22), {"flat": 2, "open": 1, "cup": 1}),
     # finger tips, crossing fingers
     "steeple": _alike(4, 5, (-0.25, -0.8, 0.4), (IN, (-1, 0.3, -0.2)), ENDS, (-12, 0, 0), (4, 3, 3), TIPS),
-    "tips": _alike(3, 13, (-0.37, -0.5, 0.5), ((-0.4, 0.2, -0.8), (-0.7, 0.5, 0.1)), ENDS,
+    "tips": _alike(2, 13, (-0.37, -0.5, 0.5), ((-0.4, 0.2, -0.8), (-0.7, 0.5, 0.1)), ENDS,
                    (-8, 0, 0), (6, 8, 8), TIPS),
     "crossing": _alike(3, 10, (-0.28, -0.7, 0.5), ((-0.8, 0, -0.5), (-0.9, 0.1, 0.2)), SECOND,
                        (-6, 0, 0), (6, 8, 10), LOOSE),
     "clasp": Interaction(
-        20, 1, Role((-0.07, -0.59, 0.75), ((-1, 0.12, -0.1), (-1, 0.12, -0.1)), BETWEEN, {"clasp over": 1}),
-        Role((-0.07, -0.59, 0.75), ((-1, 0.12, -0.1), (-1, 0.12, -0.1)), BETWEEN, {"clasp under": 1}),
-        (-31, -16, -6), (0.5, 0.5, 0.5), interlocked=True),
+        23, 1, Role((-0.07, -0.59, 0.75), _twice((-1, 0.12, -0.1)), BETWEEN, {"clasp over": 1}),
+        Role((-0.07, -0.59, 0.75), _twice((-1, 0.12, -0.1)), BETWEEN, {"clasp under": 1}),
+        (-31, -16, -6), (0.5, 0.5, 0.5), locked=True),
     # one hand on, around or before the other
     "stacked": _alike(10, 10, (-0.37, -0.5, 0.2), ((-0.1, 0.2, -1), (0, 0.4, -1)), PALM,
                       (0, 0, 36), (12, 12, 3), {"flat": 1, "relaxed": 1, "half": 2, "cup": 2, "fist": 0.5}),
@@ -108,25 +112,29 @@ INTERACTIONS = {
                    (0, 0, 36), (12, 12, 3), {"flat": 1, "relaxed": 2, "cup": 2}),
     "back to palm": _alike(4, 12, (-0.28, -0.7, 0.3), ((0, 0.2, 1), (0, 0.1, -1)), PALM,
                            (0, 0, 38), (18, 18, 4), LOOSE),
+    # round a fist, from the front and from its side, under it
     "over fist": Interaction(
-        16, 8, Role((-0.37, -0.5, 0.2), ((-0.2, 0.2, -1), (-0.5, 0.3, -0.9)), FIST, SHUT),
-        Role((-0.37, -0.6, 0.2), ((-0.3, 0.1, -1), (-0.5, 0.2, -0.8)), CUPPED, AROUND),
-        (0, 0, 42), (8, 8, 3)),
+        11, 2, Role((-0.37, -0.5, 0.3), _twice((-0.3, 0.3, -0.9)), FIST, {"fist": 1}),
+        Role((-0.41, -0.91, -0.09), _twice((0.13, -0.07, -0.99)), CUPPED, {"round a fist": 1}),
+        (37, -5, 24), (3, 3, 3), locked=True),
+    "beside fist": Interaction(
+        10, 2, Role((-0.37, -0.5, 0.3), _twice((-0.3, 0.3, -0.9)), FIST, {"fist": 1}),
+        Role((-0.22, -0.97, 0.02), _twice((-0.66, 0.48, -0.58)), CUPPED, {"round a fist": 1}),
+        (-12, -16, 20), (3, 3, 3), locked=True),
     "under fist": Interaction(
-        8, 8, Role((-0.31, -0.1, 0.8), ((-0.5, 0.9, 0), (-0.9, 0.3, -0.3)), FIST, SHUT),
-        Role((-0.37, -0.1, 0.7), ((-0.4, -0.9, 0), (-0.8, -0.4, -0.3)), CUPPED, AROUND),
-        (-16, 30, 0), (6, 4, 8)),
+        10, 2, Role((-0.31, -0.1, 0.8), _twice((-0.5, 0.9, 0)), FIST, {"fist": 1}),
+        Role((-0.64, -0.22, 0.74), _twice((-0.56, -0.82, -0.1)), CUPPED, {"under a fist": 1}),
+        (15, 40, 15), (3, 3, 3), locked=True),
     "fists": _alike(7, 10, (-0.19, -0.4, 0.8), ((-1, 0.2, -0.2), (-0.5, 0.9, -0.1)), FIST,
                     (-60, 0, 0), (8, 12, 12), SHUT),
     "holding wrist": Interaction(
-        4, 8, Role((-0.37, -0.6, 0.3), ((-0.2, 0.4, -0.8), (-0.8, 0.3, -0.4)), ("wrist",), ANY),
-        Role((-0.37, 0.4, 0.3), ((-0.2, 0.1, -1), (-0.4, 0.3, -0.9)), CUPPED, AROUND),
-        (0, 0, 42), (12, 10, 3)),
+        5, 3, Role((-0.37, -0.6, 0.3), _twice((-0.3, 0.4, -0.8)), ("wrist",), ANY),
+        Role((-0.99, 0.08, -0.13), _twice((-0.66, -0.24, -0.72)), CUPPED, {"round a wrist": 1}),
+        (-21, -9, 53), (3, 8, 3), locked=True),
     "holding fingers": Interaction(
-        8, 8, Role((-0.37, -0.6, 0.2), ((-0.3, 0.3, -0.9), (-0.7, 0.2, -0.7)), ("index1", "middle2"),
-                   {"flat": 2, "relaxed": 1, "half": 1}),
-        Role((-0.43, -0.3, 0.2), ((-0.2, 0.3, -1), (-0.5, 0.2, -0.9)), CUPPED, AROUND),
-        (0, 0, 38), (10, 10, 3)),
+        8, 3, Role((-0.37, -0.6, 0.2), _twice((-0.4, 0.3, -0.9)), ("index1", "middle2"), {"flat": 1}),
+        Role((-0.6, -0.8, -0.03), _twice((0.21, 0.12, -0.97)), CUPPED, {"round fingers": 1}),
+        (-6, -8, 37), (3, 3, 3), locked=True),
     "at the palm": Interaction(
         3, 10, Role((-0.25, 0.1, 0.8), ((-0.3, 0.9, 0), (-0.6, 0.5, -0.5)), ("index4",),
                     {"pointing": 3, "pinch": 1}),
@@ -149,7 +157,7 @@ INTERACTIONS = {
                     (-65, 0, 0), (10, 10, 8), {"cup": 2, "half": 1, "hook": 1, "grip": 1}, False),
     "screen": _alike(2, 10, (-0.25, -0.7, 0.4), ((-0.9, 0, -0.4), (-0.7, 0.3, -0.6)), KNUCKLE,
                      (-120, 0, 0), (25, 10, 10), {"cup": 2, "card": 1, "hook": 1}, False),
-    "card": _alike(3, 12, (-0.31, -0.4, 0.7), ((-0.5, 0.5, -0.6), (-0.6, 0.6, 0)), ("index4", "thumb4"),
+    "card": _alike(2, 12, (-0.31, -0.4, 0.7), ((-0.5, 0.5, -0.6), (-0.6, 0.6, 0)), ("index4", "thumb4"),
                    (-12, 0, 0), (8, 8, 8), CARD, False),
     "heart": _alike(2, 5, (-0.28, -0.75, 0.2), ((-0.5, 0.3, 1), (-0.5, 0.3, -1)), ("index4", "thumb4"),
                     (-10, 0, 0), (3, 3, 3), {"card": 2, "cup": 1}),
@@ -158,6 +166,10 @@ INTERACTIONS = {
                      (-115, 0, 0), (25, 6, 25), HOOK, False),
     "table": _alike(2, 10, (-0.6, 0.1, 0.7), (DOWN, (-0.2, 1, 0)), KNUCKLE,
                     (-85, 0, 0), (20, 6, 30), LOOSE | {"flat": 2}, False),
+    "working": Interaction(
+        4, 15, Role((-0.4, 0.15, 0.8), ((-0.2, 1, 0), (-0.7, 0.7, 0)), KNUCKLE, CARD | HOOK),
+        Role((-0.4, -0.3, 0.8), ((-0.9, 0.3, 0), (-0.6, 0.6, -0.4)), KNUCKLE, CARD | AROUND | LOOSE),
+        (-115, -15, 0), (40, 25, 40), touch=False),
 }
 # fmt: on
 
@@ -166,10 +178,8 @@ def interaction_tables(device: torch.device) -> dict[str, Tensor]:
     """Every field of all kinds (kinds,...), both roles' (kinds,2,...): anchors as shares of the 21 joints,
     families as weights."""
     kinds = INTERACTIONS.values()
-    tables = {
-        name: [getattr(kind, name) for kind in kinds] for name in ("weight", "turn", "touch", "interlocked")
-    }
-    tables |= {name: [getattr(kind, name) for kind in kinds] for name in ("offset", "spread")}
+    both = [name for name in Interaction._fields if name not in ("first", "second")]
+    tables = {name: [getattr(kind, name) for kind in kinds] for name in both}
     roles = [(kind.first, kind.second) for kind in kinds]
     tables["fingers"] = [[role.fingers for role in pair] for pair in roles]
     tables["palms"] = [[role.palms for role in pair] for pair in roles]

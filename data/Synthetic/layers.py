@@ -117,8 +117,6 @@ def paint(layers: Layers, photos: Photos, folds: Tensor, behind: int) -> tuple[T
     soft = fields[-1].view(batch, 1, WORK, WORK)
     picture = picture.view(3, batch, WORK, WORK).transpose(0, 1)
     picture = torch.lerp(picture, _out_of_focus(picture), soft).clamp_(0, 1)
-    # edges are hard until here
-    picture = torch.nn.functional.avg_pool2d(picture, 3, stride=1, padding=1, count_include_pad=False)
     return picture, (owner < behind)[:, None].float()
 
 

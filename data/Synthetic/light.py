@@ -38,13 +38,13 @@ def draw_lamps(draws: Draws, strength: float) -> Lamps:
     up = -draws.uniform(1, 1, low=-0.2, high=1.0)
     front = -draws.uniform(1, 1, low=0.25)
     direction = normalize(torch.cat((side, up, front), -1) + draws.normal(3, 3, std=0.15), dim=-1)
-    exposure = torch.exp(draws.normal(1, 1, std=0.2) + draws.normal(3, 1, std=0.08))
+    exposure = torch.exp(draws.normal(1, 1, std=0.2) - 0.05 + draws.normal(3, 1, std=0.08))
     share = least + (most - least) * draws.uniform(1, 1)
     color, sky = 1.4 * exposure * (1 - share) * _warmth(draws), 1.2 * exposure * share * _warmth(draws)
     other = torch.cat((draws.normal(1, 2), draws.uniform(1, 1, low=-0.6, high=1.0)), -1)
     second = normalize(other, dim=-1).expand(-1, 3, -1)  # from anywhere, also from behind
     power = strength * draws.chance(0.4, 1, 1) * draws.uniform(1, 1, low=0.1, high=0.6)
-    gloss = draws.uniform(1, 1, high=0.1).expand(-1, 3, -1)
+    gloss = draws.uniform(1, 1, high=0.15).expand(-1, 3, -1)
     return Lamps(direction, color, second, exposure * power * _warmth(draws), sky, gloss)
 
 
@@ -100,5 +100,5 @@ def occlusion(verts: Tensor, normals: Tensor, centres: Tensor, radii: Tensor, li
     soft = 1 / (0.5 * radii[:, None] + 1e-6)
     blocked = (1.25 * radii[:, None] * soft - miss.mul_(soft)).clamp_(0, 1)
     blocked = blocked.mul_(along > 1.1 * radii[:, None]).amax(-1)
-    sky = 1 - (0.6 * covered).clamp(max=0.85)
+    sky = 1 - (0.7 * covered).clamp(max=0.85)
     return torch.stack((sky, 1 - 0.9 * blocked), -1)

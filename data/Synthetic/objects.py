@@ -12,15 +12,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from common.hand.joints import JOINT_NAMES, WRIST
+from common.hand.joints import JOINT_NAMES
 from common.utils.geometry import axis_angle_to_matrix
 from data.Synthetic.draws import Draws
+from data.Synthetic.interactions import INTERACTIONS
 from data.Synthetic.labels import Placed
 from data.Synthetic.layers import Material
 from data.Synthetic.photos import Photos
 from data.Synthetic.stuff import clutter
 
-HELD = 0.28  # share of pictures with a thing in them
+# Share of pictures with a thing: of hands around one, of others that may stay apart, that touch, of one hand.
+AROUND_IT, APART, TOUCHING, ALONE = 0.75, 0.35, 0.08, 0.3
+HOLDING = ("bottle", "cup", "phone", "screen", "card")  # of interactions.INTERACTIONS
 AROUND = 16
 Profile = tuple[tuple[float, float], ...]
 # Place along the axis and width of each ring; two rings close to each other make an edge.
@@ -67,6 +70,12 @@ class Things:
         outlines = torch.stack((_circle(), _square())).to(device)  # (2,A,2)
         self.outlines = outlines[torch.tensor([int(kind.square) for kind in KINDS], device=device)]
         self.faces = _tube(self.profiles.shape[1]).to(device)
+        around = [name in HOLDING for name in INTERACTIONS]
+        touching = [interaction.touch for interaction in INTERACTIONS.values()]
+        self.around = torch.tensor(around, device=device)
+        self.likely = torch.where(torch.tensor(touching, device=device), TOUCHING, APART)
+        self.likely = torch.where(self.around, AROUND_IT, self.likely)
+        self.count = self.profiles.shape[1] * AROUND  # vertices
 
     def __call__(self, draws: Draws, hands: Placed, strength: float) -> Thing:
         """A thing near the palm or the finger tips of one of the hands; strength 0 leaves it out."""
@@ -81,9 +90,11 @@ class Things:
         axis = along[:, :, None].expand(-1, -1, AROUND)
         local = torch.stack((ring[..., 0], axis, ring[..., 1]), -1).flatten(1, 2) * half[:, None]  # (B,O,3)
         pinched = draws.tensor([kind.pinched for kind in KINDS])[kinds]
-        centre, frame = _grip(draws, hands, half[:, 2:], pinched[:, None])
+        two = hands.exists.amin(1) > 0
+        centre, frame = _grip(draws, hands, half[:, 2:], pinched[:, None], two & self.around[hands.kind])
         verts = centre[:, None] + local @ frame.transpose(1, 2)
-        exists = strength * draws.chance(HELD)
+        likely = torch.where(two, self.likely[hands.kind], ALONE)
+        exists = strength * (draws.uniform() < likely) * hands.exists.amax(1)
         return Thing(verts, local[..., :2] + local[..., 2:], exists, clutter(draws, 1))
 
 
@@ -99,22 +110,25 @@ def thing_albedo(thing: Thing, photos: Photos, place: Tensor, picture: Tensor) -
     return color.clamp(0.01, 1).square()
 
 
-def _grip(draws: Draws, hands: Placed, thick: Tensor, pinched: Tensor) -> tuple[Tensor, Tensor]:
-    """Centre (B,3) and axes (B,3,3; columns along the fingers, across, off the palm) of a held thing."""
-    weight = hands.exists + 1e-6
-    hand = draws.pick(weight)
-    joints = hands.joints[torch.arange(len(hand), device=hand.device), hand]  # (B,21,3)
-    wrist, tips = joints[:, WRIST], [JOINT_NAMES.index(name) for name in ("thumb4", "index4")]
-    index, middle, pinky = (joints[:, JOINT_NAMES.index(name)] for name in ("index1", "middle1", "pinky1"))
-    across = normalize(index - pinky, dim=-1)
-    mirrored = (1 - 2 * hand)[:, None]
+def _grip(draws: Draws, hands: Placed, thick: Tensor, pinched: Tensor, both: Tensor) -> tuple[Tensor, Tensor]:
+    """Centre (B,3) and axes (B,3,3; columns along the fingers, across, off the palm) of a held thing.
+
+    thick (B,1): half of it; pinched (B,1): at the finger tips; both (B,): between the two hands.
+    """
+    joints = {name: hands.joints[:, :, number] for number, name in enumerate(JOINT_NAMES)}  # (B,2,3) each
+    wrist, middle = joints["wrist"], joints["middle1"]
+    across = normalize(joints["index1"] - joints["pinky1"], dim=-1)
+    mirrored = across.new_tensor((1.0, -1.0))[:, None]
     out = normalize(torch.linalg.cross(across, middle - wrist), dim=-1) * mirrored  # off the palm
     along = torch.linalg.cross(across, out)
-    in_palm = torch.lerp(wrist, middle, 0.95) + out * (thick + 0.016)
-    at_tips = joints[:, tips].mean(1) + across * draws.normal(1, std=0.02) + along * draws.normal(1, std=0.02)
-    centre = torch.where(pinched > 0, at_tips, in_palm) + draws.normal(3, std=0.006)
+    in_palm = torch.lerp(wrist, middle, 0.95) + out * (thick + 0.016)[:, None]
+    slip = draws.normal(2, 1, 1, std=0.02)
+    at_tips = (joints["thumb4"] + joints["index4"]) / 2 + across * slip[:, 0] + along * slip[:, 1]
+    centre = torch.where(pinched[:, None] > 0, at_tips, in_palm)
+    row, hand = torch.arange(len(pinched), device=pinched.device), draws.pick(hands.exists + 1e-6)
+    centre = torch.where(both[:, None], centre.mean(1), centre[row, hand]) + draws.normal(3, std=0.006)
     turn = axis_angle_to_matrix(draws.normal(3, std=0.3) * (1 + pinched))
-    return centre, turn @ torch.stack((along, across, out), -1)
+    return centre, turn @ torch.stack((along, across, out), -1)[row, hand]
 
 
 def _circle() -> Tensor:

@@ -13,11 +13,12 @@ from torch import Tensor
 from common.hand.joints import RIGHT
 from data.Synthetic.draws import Draws
 from data.Synthetic.layers import Layers, Material, choose, joined, stack
-from data.Synthetic.photos import WOOD
+from data.Synthetic.photos import FACE, FACE_MIDDLE, FACE_WIDTH, WOOD
 from data.Synthetic.poses import VIEWS
 from data.Synthetic.stuff import cloth, clutter, plain, printed
 
 AHEAD, OPPOSITE = 0.85, 0.15  # how often somebody is seen behind hands from ahead, behind one's own hands
+MASK, PORTRAIT = 9, 8  # layers of a face
 ARM = 0.05  # half the width of an upper arm
 MASKS = ((0.62, 0.77, 0.86), (0.9, 0.9, 0.9), (0.06, 0.06, 0.07), (0.75, 0.85, 0.75))
 HAIRS = ((0.05, 0.04, 0.04), (0.12, 0.08, 0.06), (0.3, 0.2, 0.12), (0.6, 0.45, 0.25), (0.6, 0.6, 0.6))
@@ -35,8 +36,9 @@ class Body(NamedTuple):
     garment: Material  # (B,1)
 
 
-def people(draws: Draws, body: Body, strength: float) -> Layers:
-    """Everything of the person but the hands and forearms; strength 0 leaves them out."""
+def people(draws: Draws, body: Body, strength: float, pictured: float) -> Layers:
+    """Everything of the person but the hands and forearms; strength 0 leaves them out, pictured 0
+    the photographs of faces."""
     ahead = (body.view != list(VIEWS).index("own")).float()
     shown = strength * (draws.uniform() < torch.where(ahead > 0, AHEAD, OPPOSITE))
     angle = draws.normal(std=0.15)  # (B,)
@@ -45,7 +47,7 @@ def people(draws: Draws, body: Body, strength: float) -> Layers:
     width = draws.uniform(low=0.17, high=0.23)
     place = _Place(middle, angle, body.unit, shown)
     parts = [_head_behind(draws, place, body), _torso(draws, place, body, width)]
-    parts += [_upper_arms(draws, place, body, width), _face(draws, place, body)]
+    parts += [_upper_arms(draws, place, body, width), _face(draws, place, body, pictured)]
     own = strength * (1 - ahead)
     return stack([_lap(draws, body, own), *parts, _desk(draws, body, own + shown * draws.chance(0.3))])
 
@@ -143,12 +145,13 @@ def _limb(body: Body, start: Tensor, along: Tensor, width: float) -> tuple[Tenso
     return start + along / 2, half, angle
 
 
-def _face(draws: Draws, place: _Place, body: Body) -> Layers:
+def _face(draws: Draws, place: _Place, body: Body, pictured: float) -> Layers:
     """Head with fringe, eyes, brows, nose, mouth; now and then a mask or glasses."""
     rows = (
         (0, -0.19, 0.075, 0.105, 0), (0, -0.275, 0.07, 0.035, 0), (0, -0.15, 0.012, 0.03, 0),
         (-0.03, -0.2, 0.014, 0.007, 0), (0.03, -0.2, 0.014, 0.007, 0), (-0.03, -0.222, 0.02, 0.005, 0),
-        (0.03, -0.222, 0.02, 0.005, 0), (0, -0.125, 0.026, 0.008, 0), (0, -0.14, 0.068, 0.05, -0.2),
+        (0.03, -0.222, 0.02, 0.005, 0), (0, -0.125, 0.026, 0.008, 0), (0, -0.2, 0.105, 0.145, 0),
+        (0, -0.145, 0.07, 0.056, -0.1),
         (-0.033, -0.2, 0.026, 0.018, 0), (0.033, -0.2, 0.026, 0.018, 0),
     )  # fmt: skip
     spots = _spots(draws, rows)
@@ -160,16 +163,28 @@ def _face(draws: Draws, place: _Place, body: Body) -> Layers:
     mouth = skin * draws.tensor((0.85, 0.55, 0.55))
     mask = draws.tensor(MASKS)[draws.pick(draws.tensor((0.5, 0.25, 0.15, 0.1)))]
     lens = 0.5 * skin
-    tones = (skin, hair, 0.85 * skin, dark, dark, 0.6 * hair, 0.6 * hair, mouth, mask, lens, lens)
+    tones = (skin, hair, 0.85 * skin, dark, dark, 0.6 * hair, 0.6 * hair, mouth, skin, mask, lens, lens)
     material = plain(torch.stack(tones, 1).clamp(0, 1))
-    masked, glasses = draws.chance(0.4), draws.chance(0.3)
+    masked, glasses, fringe = draws.chance(0.4), draws.chance(0.3), draws.chance(0.8)
     rim = torch.zeros_like(material.round)
-    rim[:, 0], rim[:, 8] = 0.35, 0.25
+    rim[:, 0], rim[:, MASK] = 0.35, 0.25
+    material = _portrait(draws, material, place.unit)._replace(round=rim, fold=0.05 + 0 * rim)
     always = torch.ones_like(masked)
-    shown = torch.stack((*[always] * 8, masked, glasses, glasses), 1)
-    shown[:, 1] = draws.chance(0.8)
-    boxes = (False, False, False, False, False, True, True, False, True, True, True)
-    return _parts(place, spots, material._replace(round=rim, fold=0.05 + 0 * rim), shown, boxes)
+    real = pictured * draws.chance(0.35)
+    shown = torch.stack((always, fringe, *[always] * 6, real, masked, glasses, glasses), 1)
+    boxes = (False, False, False, False, False, True, True, False, False, True, True, True)
+    return _parts(place, spots, material, shown, boxes)
+
+
+def _portrait(draws: Draws, material: Material, unit: Tensor) -> Material:
+    """Faces out of focus; the photograph of a face on layer PORTRAIT."""
+    photo, u, v, zoom, tile = (torch.zeros_like(material.photo) for _ in range(5))
+    photo[:, PORTRAIT] = draws.uniform(low=0.5, high=1.0)
+    u[:, PORTRAIT], v[:, PORTRAIT] = 1 + FACE_MIDDLE[0], 1 + FACE_MIDDLE[1]
+    zoom[:, PORTRAIT] = FACE_WIDTH / (0.15 * unit[:, 0])  # a face is some 15 cm wide
+    tile[:, PORTRAIT] = FACE
+    soft = draws.uniform(1, high=0.8).expand_as(photo)
+    return material._replace(photo=photo, u=u, v=v, zoom=zoom, tile=tile, soft=soft)
 
 
 def _lap(draws: Draws, body: Body, own: Tensor) -> Layers:

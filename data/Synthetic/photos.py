@@ -14,7 +14,8 @@ from common.utils.image import read_image
 ATLAS_FILE = Path(__file__).with_name("photos.jpg")
 TILE, ACROSS = 256, 4  # pixels a side of a tile; tiles in a row and in a column
 TILES = ACROSS * ACROSS
-WOOD, TEXT, STARS = 8, 15, 13  # tiles with uses of their own
+FACE, WOOD, TEXT = 1, 8, 15  # tiles with uses of their own
+FACE_MIDDLE, FACE_WIDTH = (0.45, 0.44), 0.42  # of its tile: between the eyes, from cheek to cheek
 EDGE = 2 / TILE  # of a tile, left out so that its neighbours do not shine in
 
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from common.hand.joints import WRIST
 from common.utils import render
@@ -84,8 +83,9 @@ class Painter:
         cover = self._cover(drawing)
         person = self._person(draws, hands, drawing, K)
         color = self._paint(draws, hands, drawing, person, cover)
-        canvas = self._behind(draws, drawing.fragments.mask, person.body).permute(0, 2, 3, 1)
-        canvas = canvas.reshape(-1, 3).index_copy(0, cover.pixel, color.t()).view(-1, IMAGE_SIZE**2, 3)
+        mask = drawing.fragments.mask
+        canvas = background(draws, self.photos, person.body, mask, self.without, IMAGE_SIZE)
+        canvas = canvas.reshape(-1, 3).index_copy_(0, cover.pixel, color.t()).view(-1, IMAGE_SIZE**2, 3)
         return self.sensor(draws, canvas, self._strength("sensor")), self._visible(drawing, cover)
 
     def draw(self, draws: Draws, hands: Placed, K: Tensor) -> Drawing:
@@ -120,7 +120,8 @@ class Painter:
         places = project(ends, K[:, None]) * (2 / IMAGE_SIZE) - 1
         there = hands.exists[..., None, None] > 0
         places = torch.where(there, places, places.flip(1)).clamp(-6, 6)
-        depth = (hands.pivot[..., 2] * hands.exists).sum(1) / hands.exists.sum(1)
+        seen = torch.where(hands.exists.any(1, keepdim=True), hands.exists, 1)
+        depth = (hands.pivot[..., 2] * seen).sum(1) / seen.sum(1)
         unit = K[:, 0, 0] * (2 / IMAGE_SIZE) / (depth + BEHIND)
         sleeved = (drawing.sleeve[:, 0] < RINGS).float()
         body = Body(places[:, :, 0], places[:, :, 1], unit[:, None], hands.view, tone[:, 0], sleeved, garment)
@@ -147,27 +148,14 @@ class Painter:
         albedo = self.skin.albedo(values[5:], layer, hand)
         held = (cover.body == THING).nonzero().squeeze(1)
         color = thing_albedo(drawing.thing, self.photos, values[8:10, held], cover.picture[held])
-        albedo = albedo.index_copy(1, held, color)
+        albedo = albedo.index_copy_(1, held, color)
         return shine(values[:5], albedo, lamps, 3 * cover.picture + cover.body)
 
     def _per_vertex(self, values: Tensor) -> Tensor:
         """(B,3,C) of the bodies -> (B,2U+O,C) of their vertices."""
         arms = self.skin.place.shape[2]
-        counts = [arms, arms, int(self.things.faces.max()) + 1]
+        counts = (arms, arms, self.things.count)
         return torch.cat([values[:, k, None].expand(-1, n, -1) for k, n in enumerate(counts)], 1)
-
-    def _behind(self, draws: Draws, mask: Tensor, body: Body) -> Tensor:
-        """Background (B,3,H,W), sometimes with the hands' soft shadow on it."""
-        picture = background(draws, self.photos, body, self.without, IMAGE_SIZE)
-        small = functional.avg_pool2d(mask[:, None].float(), IMAGE_SIZE // 32)
-        for _ in range(2):
-            small = functional.avg_pool2d(small, 5, stride=1, padding=2)
-        theta = torch.eye(2, 3, device=mask.device).repeat(draws.batch, 1, 1)
-        theta[:, :, 2] = draws.uniform(2, low=-0.3, high=0.3)
-        grid = functional.affine_grid(theta, list(small.shape), align_corners=False)
-        small = functional.grid_sample(small, grid, align_corners=False)
-        dark = draws.chance(0.5, 1, 1, 1) * draws.uniform(1, 1, 1, low=0.2, high=0.7)
-        return picture * functional.interpolate(1 - dark * small, size=mask.shape[1:], mode="bilinear")
 
     def _visible(self, drawing: Drawing, cover: Cover) -> Tensor:
         """(B,2): pixels of each hand in the picture / pixels of the hand alone in the open."""

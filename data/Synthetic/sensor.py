@@ -15,8 +15,8 @@ from common.utils.geometry import IMAGE_SIZE
 from data.Synthetic.draws import Draws
 
 GRAINS = 24  # different pictures of white noise
-# Pixels a side at which pictures are taken, and weights.
-SIDES = {IMAGE_SIZE: 0.52, 170: 0.12, 128: 0.14, 110: 0.1, 85: 0.08, 64: 0.04}
+# Pixels a side at which pictures are taken, from half the full number down, and weights.
+SIDES = {IMAGE_SIZE: 0.6, 128: 0.14, 110: 0.13, 85: 0.09, 64: 0.04}
 MOVED = 0.08  # share of pictures with motion blur
 BLOCKS = 0.2  # share of pictures with the blocks of a JPEG file
 BLOCK = 8
@@ -36,7 +36,7 @@ class Sensor:
     def __call__(self, draws: Draws, canvas: Tensor, strength: float) -> Tensor:
         """Display colours (B,HW,3) -> pictures (B,3,H,W); strength 0 leaves only colours, blur and noise."""
         picture = self._colors(draws, canvas, strength)
-        picture = _blur(picture, draws.uniform(low=0.1, high=0.9))
+        picture = _blur(picture, draws.uniform(low=0.3, high=1.0))
         picture = _moved(draws, picture, strength)
         picture = _coarse(draws, picture, strength)
         grain = self.grain[draws.one_of(GRAINS)]
@@ -65,25 +65,31 @@ class Sensor:
         chosen = (draws.chance(BLOCKS) * strength).nonzero().squeeze(1)
         if len(chosen) == 0:
             return picture
-        some = picture.index_select(0, chosen).view(-1, 1, IMAGE_SIZE, IMAGE_SIZE)
-        parts = functional.conv2d(some - 0.5, self.cosines, stride=BLOCK)  # (3N,64,H/8,W/8)
+        some = picture.index_select(0, chosen) - 0.5
+        parts = _of_blocks(some, self.cosines)
         order = torch.arange(BLOCK, device=picture.device)
-        table = (0.05 + 0.035 * (order + order[:, None])).flatten()[None, :, None, None]
-        step = table * coarse.index_select(0, chosen).repeat_interleave(3)[:, None, None, None]
-        parts = parts / step
+        table = 0.05 + 0.035 * (order + order[:, None])
+        step = table[:, None, :] * coarse.index_select(0, chosen)[:, None, None, None, None, None]
+        parts = parts.view(-1, 3, IMAGE_SIZE // BLOCK, BLOCK, IMAGE_SIZE // BLOCK, BLOCK) / step
         # a smooth staircase: true rounding would turn the last bit of a sum into a whole step
         parts = (parts - (2 * math.pi * parts).sin() / (2 * math.pi)) * step
-        some = functional.conv_transpose2d(parts, self.cosines, stride=BLOCK) + 0.5
+        some = _of_blocks(parts, self.cosines.t()) + 0.5
         some = some.view(-1, 3, IMAGE_SIZE, IMAGE_SIZE).clamp_(0, 1)
-        return picture.index_copy(0, chosen, some)
+        return picture.index_copy_(0, chosen, some)
+
+
+def _of_blocks(picture: Tensor, matrix: Tensor) -> Tensor:
+    """matrix X matrix^T of each block X of pictures (N,3,H,W); matrix (8,8)."""
+    across = picture.reshape(-1, BLOCK) @ matrix.t()
+    return (matrix @ across.view(-1, BLOCK, IMAGE_SIZE)).view(-1, 3, IMAGE_SIZE, IMAGE_SIZE)
 
 
 def _cosines() -> Tensor:
-    """(64,1,8,8): the orthonormal cosines of a block."""
+    """(8,8): the orthonormal cosines of a block's rows."""
     place = torch.arange(BLOCK)
     wave = torch.cos(math.pi / BLOCK * (place + 0.5) * place[:, None]) * math.sqrt(2 / BLOCK)
     wave[0] /= math.sqrt(2)
-    return (wave[:, None, :, None] * wave[None, :, None, :]).view(BLOCK**2, 1, BLOCK, BLOCK)
+    return wave
 
 
 def _blur(picture: Tensor, sigma: Tensor) -> Tensor:
@@ -119,7 +125,8 @@ def _coarse(draws: Draws, picture: Tensor, strength: float) -> Tensor:
         chosen = (drawn == number).nonzero().squeeze(1)
         if side == IMAGE_SIZE or len(chosen) == 0 or strength == 0:
             continue
-        small = functional.interpolate(picture.index_select(0, chosen), size=(side, side), mode="area")
+        small = functional.avg_pool2d(picture.index_select(0, chosen), 2)
+        small = functional.interpolate(small, size=(side, side), mode="bilinear")
         large = functional.interpolate(small, size=(IMAGE_SIZE, IMAGE_SIZE), mode="bilinear")
-        picture = picture.index_copy(0, chosen, large)
+        picture = picture.index_copy_(0, chosen, large)
     return picture

@@ -17,7 +17,7 @@ from data.Synthetic.poses import PALM
 from data.Synthetic.stuff import SKINS
 
 PALM_TONE = (0.90, 0.66, 0.56)
-PORES, PORE = 256, 0.0005  # texels of the skin's fine texture, metres per texel
+PORES, PORE = 256, 0.0005  # texels of the skin's fine texture, a power of two; metres per texel
 CUFF = 0.02  # metres
 METALS = ((0.85, 0.7, 0.35), (0.75, 0.75, 0.77), (0.07, 0.07, 0.08), (0.3, 0.18, 0.1))
 WATCHES, RINGS, GLOVES, HAIRY = 0.12, 0.08, 0.02, 0.25  # shares of people
@@ -88,9 +88,11 @@ class Skin:
         """(B,2,3): one person's two hands, from light to dark."""
         table = draws.tensor(SKINS)
         tone = draws.uniform(1, high=len(SKINS) - 1.001)
+        ruddy = draws.normal(1, 1, std=0.04)  # red to yellow
+        hue = torch.cat((1 + 0.4 * ruddy, 1 - ruddy, 1 - 0.5 * ruddy), -1)
         low = tone.long()
         skin = torch.lerp(table[low[:, 0]], table[low[:, 0] + 1], tone - low)[:, None]
-        return skin * (1 + draws.normal(2, 3, std=0.02)) * (1 + draws.normal(1, 3, std=0.04))
+        return skin * hue * (1 + draws.normal(2, 3, std=0.02)) * (1 + draws.normal(1, 3, std=0.03))
 
     def cover(self, draws: Draws, sleeve: Material, unit: Tensor, first: Tensor, strength: float) -> Tensor:
         """(B,2,19) for `albedo`: the sleeve's two display colours, stripes and cuff; skin; watch.
@@ -102,7 +104,7 @@ class Skin:
         edge = ((rings[first] + rings[first + 1]) / 2)[..., None]  # where it begins, metres behind the wrist
         shade = strength * draws.chance(0.7, 1, 1) * draws.uniform(1, 1, low=-0.3, high=0.3)
         rough = draws.uniform(1, 1) ** 2 * 0.08 + 0.01
-        crease = strength * draws.uniform(1, 1, low=0.05, high=0.3)
+        crease = strength * draws.uniform(1, 1, low=0.05, high=0.25)
         hairy = strength * draws.chance(HAIRY, 1, 1) * draws.uniform(1, 1, low=0.1, high=0.4)
         start = draws.uniform(2, 1, low=0.012, high=0.05)
         width = strength * draws.chance(WATCHES, 2, 1) * draws.uniform(1, 1, low=0.01, high=0.025)
@@ -116,14 +118,15 @@ class Skin:
         skin, place, dressed, measure = coat[:3], coat[3:5], coat[5], coat[6]
         cover = cover.t().contiguous().index_select(1, hand)  # (19,P)
         across, down, stripes, shade, rough, crease, hairy, edge, start, end = cover[9:]
-        column, row = (place / PORE).long().remainder_(PORES).unbind(0)
+        column, row = (place / PORE).long().bitwise_and_(PORES - 1).unbind(0)
         fine = self.pores.index_select(0, row * PORES + column)
-        strand = self.pores.index_select(0, (row * PORES + column.bitwise_right_shift(2)) % PORES**2)
+        strand = self.pores.index_select(0, row * PORES + column.bitwise_right_shift(2))
         behind = -measure
         on_arm = (12 * behind).clamp(0, 1)
-        # the millimetres next to a joint's middle are darker, more so with two lines than with one
-        joint = ((measure - measure.round()) * 24).square()  # one finger bone is some 24 mm long
-        lines = torch.exp(-1.2 * joint) * ((measure > SMOOTH + 0.1) & (measure < 2.5)) * crease
+        # the skin next to a joint's middle is darker; one finger bone is some 24 mm long
+        joint = ((measure - measure.round()) * 24).square()
+        joint = torch.where((measure > SMOOTH + 0.1) & (measure < 2.5), joint, torch.inf)
+        lines = torch.exp(-1.2 * joint) * crease * (1 + 0.5 * fine)
         tone = (1 + rough * fine - lines - hairy * on_arm * (strand > 0.6)).clamp_(min=0.05)
         near_edge = torch.exp(-((edge - behind) / 0.008).clamp(min=0))
         skin = skin * tone * (1 - 0.45 * near_edge * (behind > 0))  # the sleeve's shadow

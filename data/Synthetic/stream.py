@@ -19,9 +19,11 @@ from data.Synthetic.labels import Placed, draw_camera, draw_lens, in_front, make
 from data.Synthetic.scene import Painter
 
 EXISTS = ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0))  # right, left: both, one, none of the hands,
-EXISTS_WEIGHTS = (0.7, 0.135, 0.135, 0.03)  # so often; this and the next three by eye
+EXISTS_WEIGHTS = (0.7, 0.135, 0.135, 0.03)  # so often; this and the next five by eye
 ANYTHING = 0.6  # share of single hands with any family of shapes
 VISIBLE = 0.05  # of a hand's silhouette, from which it counts as present
+CHILD = 0.12  # share of children's hands
+WOMAN = 0.4  # first beta, whose 0 is a man's hand, on average
 REACH = (0.04, 0.45)  # metres between the wrists of two hands
 
 
@@ -146,7 +148,7 @@ class SyntheticStream:
         drawn["families"] = torch.where(alone[:, None, None] > 0, self.any_family, drawn["families"])
         seen_from, view = poses.view_rotation(draws, self.view, self.cone, self.roll)
         rotmat = self._rotations(draws, drawn, view)
-        shape = draws.normal(1, 10, std=0.8, limit=2.5) + draws.normal(2, 10, std=0.1)
+        shape = self._shapes(draws)
         verts = self.mano.skin(rotmat, shape) - self.mano.rest_wrist(shape)[:, :, None]
         joints = self.mano.joints(verts)
         shift = self._approach(draws, drawn, view, joints)
@@ -162,6 +164,13 @@ class SyntheticStream:
         return Placed(
             rotmat, shape, verts, joints, pivot, centres, exists, kind, seen_from, lens.K, lens.picture_size
         )
+
+    def _shapes(self, draws: Draws) -> Tensor:
+        """Betas (B,2,10) of women's, men's and children's hands: the first one makes a hand smaller."""
+        shape = draws.normal(1, 10, std=0.8, limit=2.5) + draws.normal(2, 10, std=0.1)
+        child = draws.chance(CHILD, 1) * draws.uniform(1, low=1.0, high=2.5)
+        shape[:, :, 0] += WOMAN + child
+        return shape
 
     def _roles(self, draws: Draws, kind: Tensor) -> dict[str, Tensor]:
         """What a kind (B,) says of the right and the left hand (B,2,...) and of both (B,...)."""
@@ -203,7 +212,7 @@ class SyntheticStream:
         shift = shift + between * (length.clamp(*REACH) / length - 1)
         centres = self.spheres @ joints
         moved = torch.stack((centres[:, RIGHT], centres[:, LEFT] + shift[:, None]), 1)
-        away = functional.normalize(drawn["offset"], dim=-1) * (1 - drawn["interlocked"][:, None])
+        away = functional.normalize(drawn["offset"], dim=-1) * (1 - drawn["locked"][:, None])
         away = (view @ away[..., None])[..., 0]
         return shift + placement.separate(moved, self.radii, drawn["touch"], away)
 

@@ -13,7 +13,7 @@ from data.Synthetic.layers import Material
 from data.Synthetic.photos import TEXT, TILES
 
 # From light to dark; skin.py mixes neighbours.
-SKINS = ((0.97, 0.85, 0.78), (0.91, 0.72, 0.60), (0.80, 0.58, 0.44), (0.62, 0.42, 0.30),
+SKINS = ((0.95, 0.79, 0.71), (0.90, 0.69, 0.58), (0.81, 0.58, 0.45), (0.63, 0.43, 0.31),
          (0.43, 0.28, 0.20), (0.24, 0.15, 0.115))  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def clutter(draws: Draws, count: int) -> Material:
         v=draws.uniform(count, high=2.0),
         fold=draws.uniform(count, high=0.12),
         round=draws.chance(0.3, count) * draws.uniform(count, high=0.5),
-        soft=draws.uniform(1, high=1.6).clamp(max=1).expand(-1, count),
+        soft=draws.uniform(1, low=-0.6, high=1.3).clamp(0, 1).expand(-1, count),
     )
 
 
