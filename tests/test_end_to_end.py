@@ -59,7 +59,7 @@ def test_train_test_demo(trained, tmp_path, capsys):
     about = results["about"]
     assert about["epoch"] == 1 and about["synthetic"] == (trained.folder.name == "synthetic")
     assert list(results["protocols"]) == ["lgnet", "intaghand", "interhand", "interwild", "eanet"]
-    boxes = {"synthetic": "synthetic pictures: seed", "interhand": "boxes: "}[trained.folder.name]
+    boxes = {"synthetic": "synthetic test set v2: 5 of", "interhand": "boxes: "}[trained.folder.name]
     assert about["data_notes"] == results["notes"][:1] and boxes in results["notes"][0]
     assert f"note: {boxes}" in printed
     assert results["samples"] == results["frames"]["interhand"] == 5
