@@ -32,7 +32,7 @@ Batch: raw facts
   box               (B,4)          x, y, w, h in the original picture, square
   brightness        (B,)           mean level of the whole picture, 0..255
   hand_type         list of str    "right", "left" or "interacting"
-  hand_type_valid   (B,)           flag: hand_type is reliable
+  hand_type_valid   (B,)           flag: hand_type is reliable, which it is not without any hand
   human_annotated   list of bool   by people, not by a machine
   id                list of str    names the sample everywhere
 * where a data set has them
