@@ -38,7 +38,8 @@ class Skin:
         self.knuckle = _near(rest, joints[:, knuckles], 0.008) * (palm < 0.2)
         self.nail = _near(rest, torch.lerp(ends, last, 0.22) - 0.006 * inward, 0.0055) ** 2 * (palm < 0.1)
         finger, measure = _along_fingers(rest, joints)
-        band = torch.exp(-((measure - 0.5) / 0.09).square())  # where a ring sits
+        # where a ring sits; on the thumb that would be its ball
+        band = torch.exp(-((measure - 0.5) / 0.12).square()) * (finger > 0)
         self.ring = band[..., None] * (finger[..., None] == torch.arange(len(FINGERS), device=rest.device))
         self.rest, self.arm = rest, arm
         behind = rest.new_tensor((0.0, *DISTANCES))[arm.ring + 1]  # (U,) metres behind the wrist
