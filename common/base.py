@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from common.hand.mano import ManoLayer
@@ -48,6 +49,7 @@ class Trainer:
         weight_decay: float,
         warmup: float,
         grad_clip: float,
+        ema: float,
         amp: str,
         log_every: int,
         picture_every: int,
@@ -62,6 +64,9 @@ class Trainer:
         self.model = self.network
         if world_size() > 1:
             self.model = DistributedDataParallel(self.network, device_ids=[device] if cuda else None)
+        self.averaged = (
+            AveragedModel(self.network, avg_fn=moving_average(ema), use_buffers=True) if ema else None
+        )
         self.amp = amp == "on" or (amp == "auto" and cuda)
         self.grad_clip, self.log_every, self.picture_every = grad_clip, log_every, picture_every
         self.optimizer = torch.optim.AdamW(
@@ -133,6 +138,8 @@ class Trainer:
         self.require_finite(values, float(norm), batch["id"])
         self.optimizer.step()
         self.schedule.step()
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.network)
         return pred, values
 
     def require_finite(self, values: dict[str, float | None], norm: float, ids: list[str]) -> None:
@@ -162,10 +169,15 @@ class Trainer:
                 self.log.picture(name, drawn, self.step)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain data; batches depend on (seed, epoch) alone, so torch's generators are all the chance."""
+        """Plain data; batches depend on (seed, epoch) alone, so torch's generators are all the chance.
+
+        "network" is what is tested; where that is the moving average, "live" is what goes on learning.
+        """
         cuda = self.device.type == "cuda"
+        tested = self.network if self.averaged is None else self.averaged.module
         return {
-            "network": self.network.state_dict(),
+            "network": tested.state_dict(),
+            "live": None if self.averaged is None else self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": {"last_epoch": self.schedule.last_epoch},
             "epoch": self.epoch,
@@ -178,7 +190,10 @@ class Trainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         try:
-            self.network.load_state_dict(state["network"])
+            self.network.load_state_dict(state.get("live") or state["network"])
+            if self.averaged is not None:
+                self.averaged.module.load_state_dict(state["network"])
+                self.averaged.n_averaged.fill_(state["step"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.epoch, self.step = state["epoch"], state["step"]
             self.schedule.last_epoch = state["schedule"]["last_epoch"]
@@ -235,6 +250,19 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
+
+
+def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """One step of the average of a weight: it forgets faster at first, so that nothing is left of the start.
+    Counters are taken as they are."""
+
+    def step(average: Tensor, value: Tensor, steps: Tensor) -> Tensor:
+        if not average.is_floating_point():
+            return value
+        keep = ((1 + steps) / (10 + steps)).clamp(max=decay)
+        return average.lerp(value, 1 - keep)
+
+    return step
 
 
 def warmup_cosine(steps: int, warmup: float) -> Callable[[int], float]:

@@ -31,7 +31,7 @@ Batch: raw facts
   image_size        (B,2)          width, height of the original picture
   box               (B,4)          x, y, w, h in the original picture, square
   brightness        (B,)           mean level of the whole picture, 0..255
-  hand_type         list of str    "right", "left" or "interacting"
+  hand_type         list of str    "right", "left", "interacting" or "none"
   hand_type_valid   (B,)           flag: hand_type is reliable
   human_annotated   list of bool   by people, not by a machine
   id                list of str    names the sample everywhere

@@ -4,6 +4,6 @@ from data.Folder import Folder
 from data.HIC import HIC
 from data.InterHand26M import InterHand26M
 from data.loader import build_loader
-from data.Synthetic import SyntheticStream
+from data.Synthetic import SyntheticStream, SyntheticTestSet
 
-__all__ = ["HIC", "Folder", "InterHand26M", "SyntheticStream", "build_loader"]
+__all__ = ["HIC", "Folder", "InterHand26M", "SyntheticStream", "SyntheticTestSet", "build_loader"]

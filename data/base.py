@@ -102,6 +102,10 @@ class HandDataset(Dataset, ABC):
         """What a reader of results should know of these data; nothing by default."""
         return []
 
+    def strata(self) -> dict[str, list[str]]:
+        """Groups of samples that results are given for, {name: ids}; none by default."""
+        return {}
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         record = self.record(index)
         if "image" not in record:

@@ -62,6 +62,10 @@ class EpochLoader(DataLoader):
         """What a reader of results should know of the data set."""
         return self.dataset.notes()
 
+    def strata(self) -> dict[str, list[str]]:
+        """Groups of samples that results are given for, {name: ids}."""
+        return self.dataset.strata()
+
 
 def build_loader(
     dataset: HandDataset,

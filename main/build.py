@@ -8,18 +8,17 @@ from typing import Any
 from common.hand.mano import ManoLayer
 from common.utils.dist import rank, world_size
 from common.utils.errors import UserError
-from data import HIC, Folder, InterHand26M, SyntheticStream, build_loader
+from data import HIC, Folder, InterHand26M, SyntheticStream, SyntheticTestSet, build_loader
 from data.augment import AugmentSettings
 from data.loader import EpochLoader, RepeatedBatches
 from data.Synthetic.draws import TEST_SEED
+from data.Synthetic.scene import GROUPS
 from main.config import Config, Data, Paths, Test, from_dict, override
 
 TEST_SECTIONS = ("paths", "data", "test")  # what --set may change of a test; the rest is the snapshot's own
-# What a test's data start from. The synthetic test set is one set, whatever was trained: over the wearer's
-# shoulder, as the shipped weights and the quick start have seen hands.
-TEST_DATA = Data(
-    hands="all", hand_type_valid_only=False, synthetic_view="own", synthetic_cone=20.0, synthetic_roll=20.0
-)
+TEST_DATA = Data(hands="all", hand_type_valid_only=False)  # what a test's data start from
+# data settings of how training pictures are drawn: a test set's are fixed
+DRAWN = ("synthetic_cone", "synthetic_roll", "synthetic_without")
 
 
 def uses_real_data(config: Config) -> bool:
@@ -102,8 +101,7 @@ def test_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> It
     paths, limit = config.paths, config.data.limit
     batch_size = config.test.batch_size
     if is_synthetic(config):
-        samples = config.data.synthetic_test
-        return _stream(config, mano, batch_size, TEST_SEED, samples, rank(), world_size())
+        return _synthetic_test_set(config, mano)
     if paths.hic_path:
         dataset = HIC(mano, paths.hic_path, limit=limit, log=log)
     elif paths.folder_path:
@@ -111,6 +109,24 @@ def test_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> It
     else:
         dataset = _interhand(config, mano, config.test.split, log)
     return build_loader(dataset, batch_size, config.data.workers, rank=rank(), world=world_size())
+
+
+def _synthetic_test_set(config: Config, mano: ManoLayer) -> SyntheticTestSet:
+    data = config.data
+    for name in DRAWN:
+        if getattr(data, name) != getattr(TEST_DATA, name):
+            raise UserError(
+                f"data.{name} says how training pictures are drawn, the test set is fixed: leave it out"
+            )
+    return SyntheticTestSet(
+        mano,
+        config.test.batch_size,
+        data.synthetic_test_set,
+        data.synthetic_test,
+        data.synthetic_view,
+        rank(),
+        world_size(),
+    )
 
 
 def _stream(
@@ -124,9 +140,19 @@ def _stream(
         view=config.data.synthetic_view,
         cone=config.data.synthetic_cone,
         roll=config.data.synthetic_roll,
+        without=left_out(config.data.synthetic_without),
         rank=rank,
         world=world,
     )
+
+
+def left_out(names: str | None) -> frozenset[str]:
+    """The groups of looks that training pictures lack; UserError on one that does not exist."""
+    groups = frozenset(names.split("+")) if names else frozenset()
+    unknown = sorted(groups - set(GROUPS))
+    if unknown:
+        raise UserError(f"data.synthetic_without: no group '{unknown[0]}'; there are {', '.join(GROUPS)}")
+    return groups
 
 
 def _interhand(

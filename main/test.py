@@ -66,7 +66,8 @@ def data_suffix(config: Config) -> str:
     if config.paths.folder_path:
         return "_folder"
     if build.is_synthetic(config):
-        return "_synthetic"
+        name = config.data.synthetic_test_set
+        return "_synthetic" if name == build.TEST_DATA.synthetic_test_set else f"_synthetic_{name}"
     return "" if config.test.split == "test" else f"_{config.test.split}"
 
 

@@ -18,8 +18,9 @@ from common.utils.files import write_json
 from common.utils.lock import only_writer
 from common.utils.logger import RunLog
 from main import build, cli
-from main.config import PRESETS, Config, override, preset
+from main.config import Config, override
 from main.model import build_model
+from main.presets import PRESETS, preset
 from main.resume import continued_config, last_snapshot
 
 DEFAULT = "lgnet"  # preset
@@ -87,6 +88,7 @@ def build_trainer(config: Config, mano: ManoLayer, device: torch.device, log: Ru
         weight_decay=settings.weight_decay,
         warmup=settings.warmup,
         grad_clip=settings.grad_clip,
+        ema=settings.ema,
         amp=settings.amp,
         log_every=settings.log_every,
         picture_every=settings.picture_every,

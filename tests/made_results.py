@@ -52,6 +52,7 @@ def make_results(title=ABOUT.title, offset=0.0, about=None, **changed) -> Result
             "the pose difference is the mean geodesic angle of 15 finger rotations",
             "1 hand not predicted",
         ],
+        strata={},
     )
     return dataclasses.replace(made, **changed)
 

@@ -15,10 +15,11 @@ from common.targets import add_targets
 from common.utils.errors import UserError
 from common.utils.image import read_image
 from data.Synthetic.stream import SyntheticStream
-from main.config import override, preset
+from main.config import override
 from main.export import export
 from main.model import build_model
 from main.predictor import load_predictor
+from main.presets import preset
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -66,7 +67,8 @@ def test_cells_are_row_major_without_the_class_token():
 def test_maps_are_those_of_algorithm_1(mano):
     model, img = tiny(mano), torch.rand(2, 3, 256, 256)
     block = model.joint_stage.lgblock
-    features = model.joint_stage(model.backbone(model.backbone.normalise(img))[0])[0]["features"]
+    maps = model.backbone(model.backbone.normalise(img))
+    features = model.joint_stage(*maps)[0]["features"]
     tokens = features.flatten(3).transpose(2, 3)
 
     def map_of(lgfa, a, b):

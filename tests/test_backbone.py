@@ -8,8 +8,9 @@ from torch.nn import functional as F
 
 from common.nets.backbone import build_backbone, in_order
 from common.utils.errors import UserError
-from main.config import override, preset
+from main.config import override
 from main.model import build_model
+from main.presets import preset
 
 # EfficientNet-Lite0 as published: repeats, kernel, stride, output channels of its seven stages.
 LITE0 = (

@@ -6,7 +6,8 @@ import torch
 from common.utils.errors import UserError
 from data.Synthetic.draws import TEST_SEED
 from main import build
-from main.config import Config, Data, Paths, override, preset
+from main.config import Config, Data, Paths, override
+from main.presets import preset
 from tests.interhand_set import quiet
 
 
@@ -35,14 +36,12 @@ def test_a_test_starts_from_the_defaults_whatever_was_trained(snapshot):
 
 
 def test_what_a_test_starts_from():
-    """All records of the benchmark; over the shoulder, where the quick start has seen hands."""
+    """All records of the benchmark; the synthetic test set whole, whatever was trained."""
     data, train = build.TEST_DATA, Data()
     assert data.hands == "all" and not data.hand_type_valid_only
     assert (data.limit, data.subset, data.use_fits) == (None, "H+M", True)
-    small = preset("quick").data
-    view = (small.synthetic_view, small.synthetic_cone, small.synthetic_roll)
-    assert (data.synthetic_view, data.synthetic_cone, data.synthetic_roll) == view
-    assert data.synthetic_test == train.synthetic_test == small.synthetic_test
+    assert (data.synthetic_test_set, data.synthetic_view) == ("v2", "any")
+    assert data.synthetic_test == train.synthetic_test == preset("quick").data.synthetic_test
 
 
 def test_the_command_line_of_a_test_decides():
@@ -58,8 +57,8 @@ def test_one_synthetic_test_set(hands):
     for snapshot in TRAINED[:4]:
         config = build.test_config(snapshot, ["test.batch_size=2"])
         data = build.test_data(config, hands, quiet)
-        assert data.ids()[0] == f"synthetic/{TEST_SEED}/000000" and len(data.ids()) == 512
-        assert "view own, cone 20" in data.notes()[0]
+        assert data.ids()[0] == "synthetic/v2/000000" and len(data.ids()) == 512
+        assert "test set v2: 512 of" in data.notes()[0]
         pictures.append(next(iter(data))["img"])
     assert all(torch.equal(pictures[0], other) for other in pictures)
 

@@ -6,7 +6,8 @@ import pytest
 
 from common.utils.errors import UserError
 from common.utils.values import Range
-from main.config import PRESETS, Config, from_dict, override, preset
+from main.config import Config, from_dict, override
+from main.presets import PRESETS, preset
 
 
 def test_bare_and_full_names():
@@ -36,6 +37,7 @@ def test_bare_and_full_names():
         ("warmup=5", "train.warmup is between 0 and 1, not '5'"),
         ("synthetic_cone=400", "data.synthetic_cone is between 0 and 180"),
         ("augment.scale=1", "augment.scale is between 0 and 0.9"),
+        ("heatmap_side=12", "model.heatmap_side is one of 8, 16, 32, not '12'"),
         ("penetration=2", "test.penetration is between 0 and 1"),
         ("loss.edge=-1", "loss.edge is 0 or more"),
         ("limit=0", "data.limit is between 1 and"),
@@ -46,6 +48,10 @@ def test_bare_and_full_names():
 def test_mistakes_are_named(setting, words):
     with pytest.raises(UserError, match=words):
         override(Config(), [setting])
+
+
+def test_a_number_out_of_a_list_is_a_number():
+    assert override(Config(), ["heatmap_side=16"]).model.heatmap_side == 16
 
 
 def test_a_bare_key_means_the_section_of_the_script():

@@ -98,7 +98,7 @@ def test_every_data_set_keeps_the_contract(samples, hands):
         while valid.dim() < batch[key].dim():
             valid = valid.unsqueeze(-1)
         assert not batch[key][(valid == 0).expand_as(batch[key])].any(), key
-    assert set(batch["hand_type"]) <= {"right", "left", "interacting"}
+    assert set(batch["hand_type"]) <= {"right", "left", "interacting", "none"}
     assert 0 <= batch["img"].min() and batch["img"].max() <= 1
 
 

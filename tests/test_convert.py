@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from main import config
+from main import presets
 from main.predictor import load_predictor
 from tests import upstream_eanet as upstream
 from tests.scripts import run
@@ -18,7 +18,7 @@ C, RESNET = 32, "resnet18"
 def small(monkeypatch):
     """The preset at a size that takes no time; test_eanet.py runs the real one."""
     narrow = {"model.backbone": RESNET, "model.channels": C}
-    monkeypatch.setitem(config.PRESETS, "eanet", {**config.PRESETS["eanet"], **narrow})
+    monkeypatch.setitem(presets.PRESETS, "eanet", {**presets.PRESETS["eanet"], **narrow})
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +85,6 @@ def test_a_truncated_file_is_one_sentence(tmp_path, state, capsys):
 
 def test_names_are_one_to_one(state):
     with torch.device("meta"):
-        model = convert_eanet.build_model(config.preset("eanet").model, convert_eanet.load_mano())
+        model = convert_eanet.build_model(presets.preset("eanet").model, convert_eanet.load_mano())
     names = [theirs for name in model.state_dict() for theirs in convert_eanet.upstream_names(name)]
     assert sorted(names) == sorted(state)

@@ -5,15 +5,16 @@ import dataclasses
 import pytest
 import torch
 
-from common.nets.eanet import EANet
+from common.nets.eanet import GRID
 from common.nets.heatmap import HeatmapGrid
 from common.nets.losses import Criterion
 from common.targets import add_targets
 from common.utils.errors import UserError
 from common.utils.geometry import weak_perspective
 from data.Synthetic.stream import SyntheticStream
-from main.config import Loss, preset
+from main.config import Loss
 from main.model import MODELS, build_model, model_from_snapshot
+from main.presets import preset
 from tests import upstream_eanet as upstream
 from tool.convert_eanet import convert
 
@@ -119,11 +120,11 @@ def test_blocks(small):
     for hand, letter in enumerate("rl"):
         assert close(tokens(adapted[:, hand]), expected[letter])
         index = upstream.joint_indices(state, letter, expected[letter])
-        joints, features = model.extractor(adapted)
+        joints, sampled = model.extractor(adapted, [])
         ours = model.grid.to_grid(joints["joints_img"])
         assert close(ours[:, hand], index)
         pose, shape, _ = upstream.regress(state, letter, expected[letter], index)
-        regressed = model.regressor(adapted, features, ours)
+        regressed = model.regressor({"adapted": adapted, **sampled}, joints["joints_img"])
         assert close(regressed["shape"][:, hand], shape)
         assert close(model.regressor.mano.pose(regressed["rotmat"])[:, hand], pose, 1e-3)
 
@@ -151,7 +152,7 @@ def test_it_trains_by_the_same_criterion(hands):
         criterion.total(terms).backward()
         optimizer.step()
         totals.append(criterion.total(terms).item())
-    assert terms.keys() == dataclasses.asdict(Loss()).keys() - {"present"}
+    assert terms.keys() == dataclasses.asdict(Loss()).keys() - {"present", "wrist"}
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
     assert totals[-1] < totals[0]
 
@@ -164,7 +165,7 @@ def test_heat_maps_aim_at_their_own_map(hands):
     valid = torch.ones(1, 2, 21, 1)
     batch = {"mano_joints_img": joints, "mano_joints_img_valid": valid}
     batch |= {"joints_img": torch.zeros_like(joints), "joints_img_valid": torch.zeros_like(valid)}
-    for grid, right in ((EANet.grid, True), (HeatmapGrid(), False)):
+    for grid, right in ((GRID, True), (HeatmapGrid(), False)):
         terms, _ = Criterion(hands.faces, grid, {"heatmap": 1.0})({"heatmap": volume}, batch)
         assert terms["heatmap"] < 1e-6 if right else terms["heatmap"] > 1
 

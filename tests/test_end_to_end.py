@@ -178,7 +178,7 @@ def test_shares_of_the_synthetic_test_set(hands, monkeypatch, world):
         batches = [batch["id"] for batch in share]
         assert len(batches) == len(share)
         ids += sum(batches, [])
-    assert sorted(ids) == [f"synthetic/{build.TEST_SEED}/{i:06d}" for i in range(5)]
+    assert sorted(ids) == [f"synthetic/v2/{i:06d}" for i in range(5)]
 
 
 @SYNTHETIC

@@ -14,7 +14,7 @@ FLOORS = [
     ["common.show"],
     ["common.base"],
     ["main.config"],
-    ["main.model"],
+    ["main.model", "main.presets"],
     ["main.predictor"],
     ["main.export"],
     ["main.cli", "main.build", "main.resume"],

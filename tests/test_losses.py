@@ -22,6 +22,7 @@ from main.config import Loss
 
 FLAT = torch.tensor([[[[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]] * 2])  # (1,2,3,3): a triangle in z = 0
 GRID = HeatmapGrid(side=8, depth_range=0.3)
+EVERY_TERM = asdict(Loss(wrist=1.0))
 FACE = torch.tensor([[[0, 1, 2]], [[0, 1, 2]]])
 
 
@@ -92,15 +93,15 @@ def perfect(mano, batch=2):
 def test_a_perfect_prediction_costs_nothing_but_the_normals(mano):
     """True edges lie in their faces, so even L_normal is zero there."""
     pred, batch = perfect(mano)
-    terms, _ = Criterion(mano.faces, GRID, asdict(Loss()))(pred, batch)
-    assert set(terms) == set(asdict(Loss()))
+    terms, _ = Criterion(mano.faces, GRID, EVERY_TERM)(pred, batch)
+    assert set(terms) == set(EVERY_TERM)
     for name, value in terms.items():
         assert value < (1e-5 if name == "edge" else 1e-4), f"{name} is {value}"
 
 
 def test_every_term_notices_its_error(mano):
     pred, batch = perfect(mano)
-    criterion = Criterion(mano.faces, GRID, asdict(Loss()))
+    criterion = Criterion(mano.faces, GRID, EVERY_TERM)
     wrong = {k: v + 0.1 * torch.randn_like(v) for k, v in pred.items()} | {"present": -pred["present"]}
     for name, value in criterion(wrong, batch)[0].items():
         assert value > 1e-3, f"{name} misses an error"
@@ -115,7 +116,7 @@ def test_a_hand_without_a_fit_or_joints_costs_nothing(mano):
         if key.endswith("_valid") and key != "rel_trans_valid":
             batch[key] = batch[key].clone()
             batch[key][:, 1] = 0
-    for name, value in Criterion(mano.faces, GRID, asdict(Loss()))(wrong, batch)[0].items():
+    for name, value in Criterion(mano.faces, GRID, EVERY_TERM)(wrong, batch)[0].items():
         assert value < 1e-4, f"{name} is {value}"
 
 
@@ -211,6 +212,6 @@ def test_laplacian_is_blind_to_translation(mano):
 def test_gradients_are_finite_at_a_collapsed_mesh(mano):
     pred, batch = perfect(mano)
     verts = torch.zeros_like(pred["verts"], requires_grad=True)
-    criterion = Criterion(mano.faces, GRID, asdict(Loss()))
+    criterion = Criterion(mano.faces, GRID, EVERY_TERM)
     criterion.total(criterion({**pred, "verts": verts}, batch)[0]).backward()
     assert torch.isfinite(verts.grad).all()

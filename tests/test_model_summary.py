@@ -8,8 +8,9 @@ from torch import nn
 from common.hand.mano import load_mano
 from common.nets.costs import kept_bytes, multiply_adds, parameters
 from common.nets.lgblock import LGFA
-from main.config import override, preset
+from main.config import override
 from main.model import build_model
+from main.presets import preset
 from tests.scripts import run, settings
 from tool import model_summary
 from tool.model_summary import boxes

@@ -15,8 +15,9 @@ from common.nets.lgblock import LGFA, LGBlock
 from common.nets.losses import Criterion
 from common.targets import add_targets
 from data.Synthetic.stream import SyntheticStream
-from main.config import Box, override, preset
+from main.config import Box, override
 from main.model import build_model
+from main.presets import preset
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +30,18 @@ def small(mano):
     return tiny(mano).eval()
 
 
-def tiny(mano, *more):
+@pytest.fixture(scope="module")
+def ours(mano):
+    """The network that is shipped, smaller."""
+    return tiny(mano, start="lgnet_small").eval()
+
+
+def tiny(mano, *more, start="lgnet"):
     torch.manual_seed(0)
     settings = ["channels=32", "sjt_blocks=1", "refine_channels=16", *more]
-    return build_model(override(preset("lgnet_small"), settings).model, mano)
+    if start == "lgnet":
+        settings = ["backbone=resnet18", "attention=prenorm", *settings]
+    return build_model(override(preset(start), settings).model, mano)
 
 
 def grid_adjacency(side):
@@ -154,9 +163,10 @@ def test_grid_units_and_normalisation():
     torch.testing.assert_close(grid.normalise(corners), torch.tensor([[-1.0, 1, 1], [0, 0, 0]]))
 
 
-@pytest.mark.parametrize("grid", [HeatmapGrid(), HeatmapGrid(16, 0.3, CORNER)])
+@pytest.mark.parametrize("grid", [HeatmapGrid(), HeatmapGrid(16, 2, 4, 0.3, CORNER)])
 def test_indices_and_joints_are_inverse(grid):
-    index = torch.rand(5, 3) * (grid.side - 1)
+    z, y, x = grid.shape
+    index = torch.rand(5, 3) * torch.tensor([x - 1, y - 1, z - 1])
     torch.testing.assert_close(grid.to_grid(grid.to_joints(index)), index)
 
 
@@ -175,11 +185,14 @@ def test_sampling_at_cell_centres_returns_the_cells():
     torch.testing.assert_close(sample_at(maps, centres[None].float())[0], maps[0].flatten(1).T)
 
 
-def test_predictions_keep_the_contract(small):
+@pytest.mark.parametrize(("name", "volume"), [("small", (8, 8, 8)), ("ours", (8, 20, 20))])
+def test_predictions_keep_the_contract(name, volume, request):
+    network = request.getfixturevalue(name)
     with torch.no_grad():
-        pred = small(torch.rand(2, 3, 256, 256))
+        pred = network(torch.rand(2, 3, 256, 256))
+    assert network.grid.shape == volume
     shapes = {
-        "heatmap": (2, 2, 21, 8, 8, 8),
+        "heatmap": (2, 2, 21, *volume),
         "joints_img": (2, 2, 21, 3),
         "rotmat": (2, 2, 16, 3, 3),
         "shape": (2, 2, 10),
@@ -197,9 +210,10 @@ def test_predictions_keep_the_contract(small):
     torch.testing.assert_close(pred["joints"][:, :, 0], torch.zeros(2, 2, 3), atol=1e-7, rtol=0)
 
 
-def test_refinement_starts_at_the_rough_mesh(small):
+@pytest.mark.parametrize("name", ["small", "ours"])
+def test_refinement_starts_at_the_rough_mesh(name, request):
     with torch.no_grad():
-        pred = small(torch.rand(1, 3, 256, 256))
+        pred = request.getfixturevalue(name)(torch.rand(1, 3, 256, 256))
     torch.testing.assert_close(pred["verts"], pred["verts_rough"], atol=1e-6, rtol=0)
 
 
@@ -210,15 +224,21 @@ def test_camera_starts_at_the_predicted_wrist(small):
     assert gap < 10, "the camera's centre should start near the wrist of the joint stage"
 
 
-def test_batch_equals_single_in_eval(small):
-    images = torch.rand(2, 3, 256, 256)
+@pytest.mark.parametrize("name", ["small", "ours"])
+def test_batch_equals_single_in_eval(name, request):
+    network, images = request.getfixturevalue(name), torch.rand(2, 3, 256, 256)
     with torch.no_grad():
-        both, one = small(images), small(images[1:])
+        both, one = network(images), network(images[1:])
     torch.testing.assert_close(both["verts"][1:], one["verts"], atol=1e-5, rtol=1e-4)
 
 
-def test_every_parameter_gets_a_gradient(mano):
-    model = tiny(mano).train()
+@pytest.mark.parametrize("start", ["lgnet", "lgnet_small", "eanet_small"])
+def test_every_parameter_gets_a_gradient(mano, start):
+    settings = ["frozen_stages=0"]
+    if start == "eanet_small":
+        model = build_model(override(preset(start), ["channels=16", *settings]).model, mano).train()
+    else:
+        model = tiny(mano, *settings, start=start).train()
     pred = model(torch.rand(2, 3, 256, 256))
     sum((v * torch.randn_like(v)).sum() for v in pred.values()).backward()
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
@@ -263,6 +283,11 @@ def batch(mano):
     return add_targets(SyntheticStream(mano, 2, 0, 2).batch(range(2)), mano)
 
 
+def weighed(config):
+    """The names of the loss terms that weigh anything."""
+    return {name for name, weight in vars(config.loss).items() if weight}
+
+
 def test_every_box_has_its_preset():
     assert set(get_args(Box)) == REMOVED.keys()
     assert [preset(f"no_{box}").model.without for box in REMOVED] == list(REMOVED)
@@ -285,7 +310,7 @@ def test_an_ablation_removes_its_box_and_trains(mano, small, batch, box):
         optimizer.step()
         totals.append(criterion.total(terms).item())
     absent = {"joint_stage": {"heatmap"}}.get(box, set())
-    assert vars(preset("lgnet").loss).keys() - terms.keys() == absent
+    assert weighed(preset("lgnet")) - terms.keys() == absent
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
     assert totals[-1] < totals[0]
     assert pred["verts"].shape == pred["verts_rough"].shape == (2, 2, 778, 3)
@@ -294,11 +319,11 @@ def test_an_ablation_removes_its_box_and_trains(mano, small, batch, box):
 def test_what_stands_in_for_a_box(mano):
     maps = torch.randn(1, 512, 8, 8)
     stages = {box: tiny(mano, f"without={box}").eval().joint_stage for box in REMOVED}
-    features = stages["hand_features"](maps)[0]["features"]
+    features = stages["hand_features"](maps, [])[0]["features"]
     torch.testing.assert_close(features[:, 0], features[:, 1], rtol=0, atol=0)
-    hands, _ = stages["lgblock"](maps)
+    hands, _ = stages["lgblock"](maps, [])
     torch.testing.assert_close(hands["adapted"], hands["features"], rtol=0, atol=0)
-    assert "heatmap" not in stages["joint_stage"](maps)[1]
+    assert "heatmap" not in stages["joint_stage"](maps, [])[1]
     pred = tiny(mano, "without=refine_stage").eval()(torch.rand(1, 3, 256, 256))
     torch.testing.assert_close(pred["verts"], pred["verts_rough"], rtol=0, atol=0)
     x = torch.randn(1, 2, 32, 8, 8)
@@ -315,8 +340,9 @@ def test_what_stands_in_for_a_box(mano):
 
 @pytest.mark.parametrize(("name", "term"), [("normal", "normal"), ("edge", "edge"), ("lap", "laplacian")])
 def test_an_ablation_of_a_loss_leaves_its_term_out(mano, name, term):
-    weights = vars(preset(f"no_{name}").loss)
-    assert weights.keys() - Criterion(mano.faces, HeatmapGrid(), weights).weights.keys() == {term}
+    config = preset(f"no_{name}")
+    criterion = Criterion(mano.faces, HeatmapGrid(), vars(config.loss))
+    assert weighed(preset("lgnet")) - criterion.weights.keys() == {term}
 
 
 @pytest.mark.parametrize("maps", [0, 1, 3])
@@ -327,7 +353,7 @@ def test_the_refine_stage_sees_the_chosen_early_maps_alone(mano, maps):
     image = torch.rand(1, 3, 256, 256)
     features, early = network.backbone(image)
     early = [m.detach().requires_grad_() for m in early]
-    hands, joints = network.joint_stage(features.detach())
+    hands, joints = network.joint_stage(features.detach(), early)
     rough = network.mesh_stage(hands, joints["joints_img"])
     network.refine_stage(image, early, hands, joints["joints_img"], rough)["verts"].norm().backward()
     assert [m.grad is not None for m in early] == [place < maps for place in range(4)]

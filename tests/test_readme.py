@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from main.config import PRESETS, Config
+from main.config import Config
+from main.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"

@@ -3,8 +3,11 @@
 import pytest
 import torch
 
+from common.eval.metrics import Metrics
 from common.hand.joints import LEFT, RIGHT
 from common.hand.mano import load_mano
+from common.nets.heatmap import HeatmapGrid
+from common.nets.losses import Criterion
 from common.targets import add_targets, annotated
 from common.utils.geometry import IMAGE_SIZE, project
 from data.Synthetic import SyntheticStream
@@ -13,6 +16,8 @@ from data.Synthetic.interactions import INTERACTIONS
 from data.Synthetic.labels import draw_camera
 from data.Synthetic.placement import overlap
 from data.Synthetic.poses import mirror_left
+from main.config import preset
+from tests.two_hands import make_batch, perfect
 
 SIZE = 256
 
@@ -217,6 +222,17 @@ def test_pictures_without_hands_have_no_labels(layer, many):
         assert not batch[key].any(), key
     tensors = [value for value in batch.values() if torch.is_tensor(value)]
     assert all(value.isfinite().all() for value in tensors)
+    # two hands drawn where none is: nothing but their presence counts
+    pred = {
+        name: value[:1].clone().requires_grad_() for name, value in perfect(layer, make_batch(layer)).items()
+    }
+    terms, counts = Criterion(layer.faces, HeatmapGrid(), vars(preset("lgnet").loss))(pred, batch)
+    assert {name for name in terms if counts[name] > 0} == {"present"}
+    sum(terms.values()).backward()
+    assert all(value.grad is None or value.grad.isfinite().all() for value in pred.values())
+    metrics = Metrics(layer)
+    metrics.update({name: value.detach() for name, value in pred.items()}, batch)
+    assert all(score.value is None for score in metrics.summary()["lgnet"].values())
 
 
 def placed(layer, view, name):

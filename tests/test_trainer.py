@@ -12,12 +12,13 @@ from common.nets.losses import Criterion
 from common.targets import add_targets
 from common.utils.dist import launch, rank, world_size
 from data.Synthetic.stream import SyntheticStream
-from main.config import override, preset
+from main.config import override
 from main.model import build_model
+from main.presets import preset
 
 CPUS = [torch.device("cpu")] * 2
 PARTS = ("weight", "bias")
-SETTINGS = ["channels=16", "sjt_blocks=1", "refine_channels=8"]
+SETTINGS = ["backbone=resnet18", "attention=prenorm", "channels=16", "sjt_blocks=1", "refine_channels=8"]
 
 
 class Silent:
@@ -29,11 +30,19 @@ class Silent:
 
 def tiny_trainer(device: torch.device, *settings: str) -> Trainer:
     torch.manual_seed(rank())  # the first process's weights must win
-    config = override(preset("lgnet_small"), [*SETTINGS, *settings])
+    config = override(preset("lgnet"), [*SETTINGS, *settings])
     mano = load_mano()
     model = build_model(config.model, mano)
     criterion = Criterion(mano.faces, model.grid, vars(config.loss))
-    recipe = {"epochs": 1, "lr": 1e-3, "weight_decay": 0.1, "warmup": 0.1, "grad_clip": 1e9, "amp": "off"}
+    recipe = {
+        "epochs": 1,
+        "lr": 1e-3,
+        "weight_decay": 0.1,
+        "warmup": 0.1,
+        "grad_clip": 1e9,
+        "ema": 0.0,
+        "amp": "off",
+    }
     quiet = {"log": Silent(), "draw": None, "log_every": 1, "picture_every": 1}
     return Trainer(model, criterion, mano, [None] * 3, device, **recipe, **quiet)
 
@@ -87,7 +96,7 @@ def test_two_processes_train_without_some_losses():
 
 def test_what_no_term_reads_is_frozen():
     mano = load_mano()
-    model = build_model(override(preset("lgnet_small"), SETTINGS).model, mano)
+    model = build_model(override(preset("lgnet"), SETTINGS).model, mano)
     statistics = {name: value.clone() for name, value in model.named_buffers()}
     count = freeze_unread(model, {"verts", "cam"})
     frozen = {name.split(".hands")[0] for name, p in model.named_parameters() if not p.requires_grad}

@@ -18,8 +18,8 @@ from common.hand.mano import load_mano
 from common.nets.mesh_stage import POOLED_SCALE, TOKEN_SCALE
 from common.utils.checkpoint import load_tensors, save_snapshot
 from common.utils.errors import UserError, run_script
-from main.config import preset
 from main.model import build_model
+from main.presets import preset
 
 State = dict[str, Tensor]
 

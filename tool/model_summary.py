@@ -23,8 +23,9 @@ from common.utils.dist import parse_devices
 from common.utils.errors import UserError, run_script
 from common.utils.geometry import IMAGE_SIZE
 from main import cli
-from main.config import override, preset
+from main.config import override
 from main.model import build_model
+from main.presets import preset
 
 RESNET = "bare ResNet-50"
 COSTS = ["parameters, M", "multiply-adds, G", "memory, MB"]

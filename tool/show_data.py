@@ -20,7 +20,8 @@ from common.targets import add_targets
 from common.utils.errors import UserError, run_script
 from common.utils.files import require_writable, write_picture
 from main import build, cli
-from main.config import override, preset
+from main.config import override
+from main.presets import preset
 
 
 def labelled(batch: dict[str, Tensor], index: int, faces: Tensor) -> Picture:

@@ -42,6 +42,7 @@ NO_CONTACT = "the true hands touch in none of these frames"
 NO_PIXELS = "no 2-D joint is annotated in these frames"
 NO_OUTLINE = "no outline of a hand is known in these frames"
 NO_TYPE = "no hand type of these frames is valid"
+NO_SINGLE = "no frame shows a single hand, or none of their hand types is valid"
 NO_CAMERA = "the predictions hold neither cameras nor 2-D joints"
 NO_JOINTS = "the predictions hold no 2-D joints"
 NO_ROTATIONS = "the predictions hold no rotations"
@@ -77,6 +78,7 @@ PER_PROTOCOL = (
     Metric("MRRPE", "mm", "left wrist about the right one, own translation", NO_WRISTS, rank="headline"),
     Metric("MRRPE_plane", "mm", "its part across the picture", NO_WRISTS),
     Metric("MRRPE_depth", "mm", "its part along the depth", NO_WRISTS),
+    Metric("MRRPE_depth_constant", "mm", "that of always answering their median", NO_WRISTS, "", "neither"),
     Metric("MRRPE_rootnet", "mm", "the same, right wrist at RootNet's depth", NO_DEPTHS),
     Metric("MRRPE_rootnet_both", "mm", "the same, both wrists at RootNet's depths", NO_DEPTHS),
     Metric("RRVE", "mm", "vertices of both hands about the right wrist, own translation", NO_PAIR),
@@ -92,7 +94,7 @@ SHARED = (
     Metric("local_rotation", "deg", "mean angle of the 15 finger rotations", NO_FIT, NO_ROTATIONS),
     Metric("joint_px", "px", "joint stage, distance in the crop", NO_PIXELS, NO_JOINTS, rank="headline"),
     Metric("PCK2D_5", "%", "2-D joints within 5 % of the crop", NO_PIXELS, NO_JOINTS, "up", "list"),
-    Metric("PCK2D_10", "%", "2-D joints within 10 % of the crop", NO_PIXELS, NO_JOINTS, "up"),
+    Metric("PCK2D_10", "%", "2-D joints within 10 % of the crop", NO_PIXELS, NO_JOINTS, "up", "list"),
     Metric("PCK2D_15", "%", "2-D joints within 15 % of the crop", NO_PIXELS, NO_JOINTS, "up", "list"),
     Metric("vertex_px", "px", "mesh under its own camera, distance in the crop", NO_FIT, NO_CAMERA),
     Metric("IoU", "share", "overlap of silhouettes, per hand", NO_OUTLINE, NO_CAMERA, "up", "list"),
@@ -106,7 +108,13 @@ SHARED = (
     Metric("penetration_mean", "mm", "mean over all vertices of both", NO_SAMPLE, OFF, rank="list"),
     Metric("penetration_mean_truth", "mm", "of the true hands", NO_SAMPLE, OFF, "neither", "list"),
     Metric("contact_deviation", "mm", "distance of vertex pairs that touch in the truth", NO_CONTACT, ""),
-    Metric("presence_accuracy", "%", "hands rightly called present or absent", NO_TYPE, NO_PRESENCE, "up"),
+    Metric("swapped", "%", "two hands, each drawn nearer the other's place", NO_PAIR, NO_CAMERA),
+    Metric(
+        "presence_accuracy", "%", "hands rightly called present or absent", NO_TYPE, NO_PRESENCE, "up", "list"
+    ),
+    Metric("presence_pictures", "%", "pictures right of both hands", NO_TYPE, NO_PRESENCE, "up"),
+    Metric("presence_single", "%", "of those of a single hand", NO_SINGLE, NO_PRESENCE, "up", "list"),
+    Metric("presence_ECE", "share", "expected calibration error of presence", NO_TYPE, NO_PRESENCE),
 )
 
 CATALOGUE = {metric.name: metric for metric in (*PER_PROTOCOL, *SHARED)}

@@ -29,6 +29,7 @@ def metric_columns(protocol: Protocol) -> dict[str, str]:
         columns["MPVPE_unscaled"] = mesh_column(p.root, False)
     for metric in MRRPE:
         columns[metric] = f"{metric}/{p.wrists}"
+    columns["MRRPE_depth_constant"] = f"rel_depth/{p.wrists}"
     for metric in RRVE:
         columns[metric] = f"{metric}/{p.placement}"
     columns["box_IoU"] = f"box_IoU/{p.box}"
@@ -60,10 +61,18 @@ def measured(protocol: Protocol, columns: Columns, metric: str, ending: str = ""
     values = columns[name]
     if metric in ("MPJPE", "MPJPE_unscaled"):
         values = _of_counted_joints(protocol, columns, values, scaled=metric == "MPJPE" and protocol.scaled)
+    if metric == "MRRPE_depth_constant":
+        values = _from_median(values, frame_groups(protocol, columns)["all"])
     if protocol.visible != "hand":
         return values
     hands = _visible_hands(protocol, columns)
     return only(hands.all(1) if values.ndim == 1 else hands, values)  # one number of both hands: both
+
+
+def _from_median(values: NDArray, frames: NDArray[np.bool_]) -> NDArray:
+    """Distance of values (N,) from the median of those of the frames (N,) that count."""
+    known = values[frames & np.isfinite(values)]
+    return np.abs(values - np.median(known)) if len(known) else values
 
 
 def only(keep: NDArray[np.bool_], values: NDArray) -> NDArray:

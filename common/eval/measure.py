@@ -21,7 +21,7 @@ from common.eval.picture import joint_distance, pixel_columns
 from common.eval.placement import MESHES, about_wrists, translations, vertex_columns, wrist_columns
 from common.eval.protocols import MIN_BRIGHTNESS, Protocol
 from common.eval.truth import Batch, Columns, Prediction, Truth, place, read_truth
-from common.hand.joints import LEFT, RIGHT
+from common.hand.joints import HANDS, LEFT, RIGHT
 from common.hand.mano import ManoLayer
 from common.hand.mirror import mirror_rotation
 from common.utils.geometry import geodesic_angle
@@ -108,10 +108,25 @@ def _facts(pred: Prediction, broken: Tensor, batch: Batch, truth: Truth) -> Colu
         "broken": broken,
     }
     if "present" in pred:
-        right = (pred["present"] > 0) == (batch["present"] > 0.5)
-        asked = (batch["hand_type_valid"][:, None] > 0) & torch.isfinite(pred["present"])
-        columns["presence_accuracy"] = torch.where(asked, 100.0 * right, torch.nan)
+        columns |= _presence(pred["present"], batch)
     return columns
+
+
+def _presence(logits: Tensor, batch: Batch) -> Columns:
+    """Which hands (B,2), and of which pictures (B,) both, are rightly called present or absent, 100 or 0;
+    and, for the calibration, the predicted probabilities beside the truth."""
+    shown = batch["present"] > 0.5
+    asked = (batch["hand_type_valid"][:, None] > 0) & torch.isfinite(logits)
+    right = torch.where(asked, 100.0 * ((logits > 0) == shown), torch.nan)
+    pictures = torch.where(asked.all(1), right.amin(1), torch.nan)
+    single = torch.tensor([kind in HANDS for kind in batch["hand_type"]], device=logits.device)
+    return {
+        "presence_accuracy": right,
+        "presence_pictures": pictures,
+        "presence_single": torch.where(single, pictures, torch.nan),
+        "presence_probability": torch.where(asked, logits.double().sigmoid(), torch.nan),
+        "presence_truth": shown,
+    }
 
 
 # ---- between the hands; rotations ----

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from common.eval.truth import Batch, Columns, Prediction, Truth
+from common.hand.joints import LEFT, RIGHT
 from common.hand.mano import ManoLayer
 from common.utils.geometry import IMAGE_SIZE, fit_weak_perspective, weak_perspective
 from common.utils.render import silhouettes
@@ -36,6 +37,7 @@ def pixel_columns(key: str, mano: ManoLayer, pred: Prediction, batch: Batch, tru
     comparable = truth.outlined & torch.isfinite(pixels).flatten(2).all(-1)
     return {
         "vertex_px": (pixels - truth.pixels).norm(dim=-1).mean(-1),
+        "swapped": _swapped(pixels, truth),
         "IoU": torch.where(comparable, overlap[:, :2], torch.nan),
         "IoU_both": torch.where(comparable.all(1), overlap[:, 2], torch.nan),
         **_box_columns(pixels, batch, truth),
@@ -57,6 +59,17 @@ def _camera(mano: ManoLayer, pred: Prediction, verts: Tensor) -> Tensor | None:
         return None
     joints = mano.get_buffer("regressor_interhand").double() @ verts
     return fit_weak_perspective(joints, pred["joints_img"][..., :2])
+
+
+def _swapped(pixels: Tensor, truth: Truth) -> Tensor:
+    """Two hands drawn in each other's place (B,), 100 or 0: by the mean distance of its vertices (B,2,V,2)
+    each predicted hand is nearer the other true one. Vertices of both hands correspond."""
+    apart = pixels[:, :, None] - truth.pixels[:, None]  # (B,predicted,true,V,2)
+    distance = apart.norm(dim=-1).mean(-1)
+    own = distance.diagonal(dim1=1, dim2=2)  # (B,2)
+    other = torch.stack([distance[:, RIGHT, LEFT], distance[:, LEFT, RIGHT]], 1)
+    known = torch.isfinite(distance).flatten(1).all(1) & truth.interacting
+    return torch.where(known, 100.0 * (other < own).all(1), torch.nan)
 
 
 # ---- silhouettes ----

@@ -68,9 +68,10 @@ def _between_wrists(pixels: Tensor, depth: Tensor, batch: Batch) -> Tensor:
 
 def wrist_columns(translation: dict[str, Tensor], truth: Truth, choice: str) -> Columns:
     """MRRPE of interacting hands against the annotated or the fits' wrists (Protocol.wrists); of the
-    network's own translation also the parts across the picture and along the depth."""
+    network's own translation also the parts across the picture and along the depth. `rel_depth` is the true
+    depth between the wrists, in mm, for the error of a constant answer."""
     true = truth.rel_trans[choice]
-    errors = {}
+    errors = {"rel_depth": MILLIMETRES * true[:, 2]}
     for ending, rel_trans in translation.items():
         error = MILLIMETRES * (rel_trans - true)  # (B,3)
         errors[f"MRRPE{ending}"] = error.norm(dim=-1)

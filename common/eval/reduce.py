@@ -19,6 +19,7 @@ ENDINGS = {"final": "", "rough": "_rough"}  # of the columns of each mesh
 PCK_THRESHOLDS = np.linspace(0.0, 50.0, 200)  # mm
 PCK2D_REACH = {f"PCK2D_{percent}": percent / 100 * IMAGE_SIZE for percent in (5, 10, 15)}  # pixels
 POSE_BINS = 6
+CALIBRATION_BINS = 15
 
 Groups = dict[str, NDArray[np.bool_]]  # which samples (N,) count: "all", and where both exist "SH" and "IH"
 Parts = dict[str, Score]  # the numbers of one metric and mesh, by part
@@ -84,6 +85,8 @@ def shared_scores(columns: Columns) -> Scores:
 
 
 def _shared_parts(columns: Columns, groups: Groups, metric: str, ending: str) -> Parts:
+    if metric == "presence_ECE":
+        return {} if ending else calibration_parts(columns)
     column = "joint_px" if metric in PCK2D_REACH else metric
     if column + ending not in columns:
         return {}
@@ -174,6 +177,34 @@ def _average(values: NDArray, average: str) -> NDArray:
         return mean(values)
     first_axis = 0 if average == "hands" else 1
     return mean(mean(values, first_axis))
+
+
+# ---- calibration ----
+
+
+def calibration_error(probability: NDArray, truth: NDArray) -> float:
+    """Expected calibration error of probabilities (...) that something holds; truth (...) 0 or 1.
+
+    In 15 bins of equal width over [0, 1]: the difference between the mean probability and the share of what
+    holds, averaged by the number in the bin (Naeini et al. 2015). NaN where nothing is known.
+    """
+    known = np.isfinite(probability)
+    probability, truth = probability[known], truth[known]
+    bins = np.minimum((probability * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins, probability - truth, CALIBRATION_BINS)  # difference times number
+    return float(np.abs(gaps).sum() / len(probability)) if len(probability) else np.nan
+
+
+def calibration_parts(columns: Columns) -> Parts:
+    """Calibration of the presence of both hands and of each; {} without predicted presence."""
+    if "presence_probability" not in columns:
+        return {}
+    probability, truth = columns["presence_probability"], columns["presence_truth"]
+    parts = {"overall": _score(np.array(calibration_error(probability, truth)), probability)}
+    for side, hand in enumerate(HANDS):
+        error = calibration_error(probability[:, side], truth[:, side])
+        parts[hand] = _score(np.array(error), probability[:, side])
+    return parts
 
 
 # ---- curves ----

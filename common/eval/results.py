@@ -1,7 +1,7 @@
 """The content of metrics.json and per_sample.csv: every number with its protocol, count and reason."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from common.eval.counting import Columns, frame_groups
 from common.eval.metrics import Metrics
 from common.eval.protocols import Protocol
 from common.eval.reduce import ENDINGS, Curves, curves, mean, own_values, shared_scores
+from common.eval.strata import by_stratum
 from common.hand.joints import HANDS
 
 SHARED_NAME = "shared"  # stands beside the protocols' names for what needs none
@@ -67,6 +68,7 @@ class Results:
     choices: dict[str, dict[str, str]]  # what a protocol means, in words
     curves: dict[str, Curves]
     notes: list[str]
+    strata: dict[str, dict[str, float | None]]  # see strata.py
 
     def to_plain(self) -> dict[str, Any]:
         """The content of metrics.json. "metrics" repeats the catalogue for who reads the file alone."""
@@ -87,6 +89,7 @@ class Results:
             "choices": self.choices,
             "notes": self.notes,
             "curves": self.curves,
+            "strata": self.strata,
         }
 
     @classmethod
@@ -118,10 +121,16 @@ def _flatten(nested: dict[str, dict[str, dict[str, dict[str, Any]]]]) -> Scores:
     return scores
 
 
-def results(metrics: Metrics, about: About, notes: Sequence[str] = ()) -> Results:
-    """All that was measured; `notes` stand between those of the data and ours."""
+def results(
+    metrics: Metrics,
+    about: About,
+    notes: Sequence[str] = (),
+    strata: Mapping[str, Collection[str]] | None = None,
+) -> Results:
+    """All that was measured; `notes` stand between those of the data and ours; strata: {name: ids}."""
     columns, protocols = metrics.columns(), metrics.summary()
-    samples, shared = len(metrics.samples()[0]), shared_scores(columns)
+    ids, shared = metrics.samples()[0], shared_scores(columns)
+    samples = len(ids)
     frames, missing = {}, {}
     for protocol in metrics.protocols:
         name = protocol.name
@@ -139,6 +148,7 @@ def results(metrics: Metrics, about: About, notes: Sequence[str] = ()) -> Result
         choices={protocol.name: protocol.choices() for protocol in metrics.protocols},
         curves={protocol.name: curves(protocol, columns) for protocol in metrics.protocols},
         notes=[*about.data_notes, *notes, *_notes(metrics, columns)],
+        strata=by_stratum(metrics.protocols[0], ids, columns, strata or {}) if samples else {},
     )
 
 

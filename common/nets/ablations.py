@@ -53,8 +53,8 @@ class NoLGBlock(nn.Identity):
 class SharedHandFeatures(JointStage):
     """One FC and one embedding: both hands have the same F_h."""
 
-    def __init__(self, inputs: int, channels: int, side: int, lgblock: nn.Module, extractor: nn.Module):
-        super().__init__(inputs, channels, side, lgblock, extractor)
+    def __init__(self, inputs: int, channels: int, lgblock: nn.Module, extractor: nn.Module):
+        super().__init__(inputs, channels, lgblock, extractor)
         self.fc = PerHand(lambda: nn.Conv2d(inputs, channels, 1), count=1)
         self.position = nn.Parameter(self.position[:1].detach().clone())
 
@@ -71,11 +71,11 @@ class PooledJoints(JointFeatureExtractor):
         del self.heatmap
         self.joints = PerHand(lambda: nn.Linear(inputs, NUM_JOINTS * 3))
 
-    def forward(self, adapted: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def forward(self, adapted: Tensor, early: list[Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         with torch.autocast(adapted.device.type, enabled=False):
             offset = self.joints(adapted.float().mean((-2, -1))).unflatten(-1, (NUM_JOINTS, 3))
-        index = (self.grid.side - 1) / 2 + offset  # from the middle of the volume
-        return {"joints_img": self.grid.to_joints(index)}, self.sample(adapted, index)
+        index = self.grid.last_index(offset) / 2 + offset  # from the middle of the volume
+        return {"joints_img": self.grid.to_joints(index)}, self.sample(self.feature(adapted), index)
 
 
 class NoJointFeatures(JointFeatureExtractor):
@@ -84,8 +84,8 @@ class NoJointFeatures(JointFeatureExtractor):
     def __init__(self, inputs: int, grid: HeatmapGrid, feature: nn.Module, detach_joints: bool):
         super().__init__(inputs, grid, nn.Identity(), detach_joints)
 
-    def sample(self, adapted: Tensor, index: Tensor) -> Tensor:
-        return adapted.new_zeros(0)
+    def sample(self, maps: Tensor, index: Tensor) -> dict[str, Tensor]:
+        return {}
 
 
 class PooledMesh(MeshStage):

@@ -17,15 +17,16 @@ from common.nets.layers import PerHand, PreNormAttention, SelfAttention
 from common.nets.mesh_stage import POOLED_SCALE, SelfJointTransformer, flat_tokens, start_at
 from common.utils.geometry import IMAGE_SIZE, matrix_to_axis_angle, rotation_6d_to_matrix
 
-GRID = HeatmapGrid(side=8, depth_range=0.3, point=CORNER)
+GRID = HeatmapGrid(side=8, bins=8, depth_range=0.3, point=CORNER)
 BLOCKS = 4  # transformer blocks of every stack
 CELL = IMAGE_SIZE / GRID.side  # pixels; EANet's camera counts in cells
 
 
 class EANet(nn.Module):
-    """One RGB crop of two hands -> both meshes: EABlock, joint extractor, regressor."""
+    """One RGB crop of two hands -> both meshes: EABlock, joint extractor, regressor.
 
-    grid = GRID
+    regressor: EANet's own, or the mesh stage of ours, for a comparison of what is left.
+    """
 
     def __init__(
         self, backbone: Backbone, eablock: nn.Module, extractor: JointFeatureExtractor, regressor: nn.Module
@@ -36,15 +37,26 @@ class EANet(nn.Module):
         self.extractor = extractor
         self.regressor = regressor
 
+    @property
+    def grid(self) -> HeatmapGrid:
+        """How its heat maps lie over the crop."""
+        return self.extractor.grid
+
     def forward(self, img: Tensor) -> dict[str, Tensor]:
-        """RGB (B,3,256,256) in [0,1] -> predictions as LGNet's, without the rough
-        mesh, which nothing refines, and without presence."""
-        features, _ = self.backbone(self.backbone.normalise(img))
+        """RGB (B,3,256,256) in [0,1] -> predictions as LGNet's; EANet's own regressor gives neither a rough
+        mesh, which nothing refines, nor presence."""
+        features, early = self.backbone(self.backbone.normalise(img))
         adapted = self.eablock(features)  # F*_R, F*_L
-        joints, joint_features = self.extractor(adapted)
-        index = GRID.to_grid(joints["joints_img"]).detach()
-        regressed = self.regressor(adapted, joint_features, index)
-        return {**joints, **regressed}
+        joints, sampled = self.extractor(adapted, early)
+        regressed = self.regressor({"adapted": adapted, **sampled}, joints["joints_img"])
+        return {**joints, **final_mesh(regressed)}
+
+
+def final_mesh(regressed: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Where there is only a rough mesh, it is the final one, too."""
+    if "verts" in regressed:
+        return regressed
+    return {**regressed, "verts": regressed["verts_rough"], "joints": regressed["joints_rough"]}
 
 
 def eanet_extractor(channels: int) -> JointFeatureExtractor:
@@ -120,10 +132,11 @@ class Regressor(nn.Module):
             start_at(self.cam.hands[hand], torch.tensor([25.0, GRID.side / 2, GRID.side / 2]))
         start_at(self.rel_trans[-1], torch.zeros(3))
 
-    def forward(self, adapted: Tensor, joint_features: Tensor, grid: Tensor) -> dict[str, Tensor]:
-        """F* (B,2,2c,S,S), F_J (B,2,21,c), heat-map indices (B,2,21,3) -> predictions."""
-        tokens = self.sjt(joint_features)
-        pooled = adapted.mean((-2, -1)) * POOLED_SCALE  # (B,2,2c)
+    def forward(self, hands: dict[str, Tensor], joints_img: Tensor) -> dict[str, Tensor]:
+        """adapted F* (B,2,2c,S,S) and joint_features F_J (B,2,21,c), J (B,2,21,3) -> predictions."""
+        grid = GRID.to_grid(joints_img).detach()  # heat-map indices
+        tokens = self.sjt(hands["joint_features"])
+        pooled = hands["adapted"].mean((-2, -1)) * POOLED_SCALE  # (B,2,2c)
         with torch.autocast(tokens.device.type, enabled=False):  # heads and MANO in float32
             return self.regress(flat_tokens(tokens.float(), grid), pooled.float())
 

@@ -21,34 +21,46 @@ class HeatmapGrid:
     An index is (x, y, z); with 8 cells of 32 pixels, index g is pixel 32 g + 15.5 at CENTRE, 32 g at CORNER.
     """
 
-    side: int = 8  # cells along each axis
+    side: int = 8  # cells across the crop
+    margin: int = 0  # cells beyond each border of the crop
+    bins: int = 8  # of depth
     depth_range: float = 0.4  # metres, all depth bins together; the wrist of the hand is in the middle
     point: float = CENTRE
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bins and cells of a volume: z, y, x."""
+        across = self.side + 2 * self.margin
+        return self.bins, across, across
+
     def to_joints(self, grid: Tensor) -> Tensor:
         """Indices (..., 3) -> u, v, z (..., 3)."""
-        pixels = (grid[..., :2] + self.point) * (IMAGE_SIZE / self.side) - self.point
-        depth = ((grid[..., 2:] + self.point) / self.side - 0.5) * self.depth_range
+        pixels = (grid[..., :2] - self.margin + self.point) * (IMAGE_SIZE / self.side) - self.point
+        depth = ((grid[..., 2:] + self.point) / self.bins - 0.5) * self.depth_range
         return torch.cat([pixels, depth], -1)
 
     def to_grid(self, joints_img: Tensor) -> Tensor:
         """Inverse of `to_joints`."""
-        pixels = (joints_img[..., :2] + self.point) * (self.side / IMAGE_SIZE) - self.point
-        depth = (joints_img[..., 2:] / self.depth_range + 0.5) * self.side - self.point
+        pixels = (joints_img[..., :2] + self.point) * (self.side / IMAGE_SIZE) - self.point + self.margin
+        depth = (joints_img[..., 2:] / self.depth_range + 0.5) * self.bins - self.point
         return torch.cat([pixels, depth], -1)
 
     def cell_centres(self, grid: Tensor) -> Tensor:
         """Crop pixels (..., 2) where `sample_at` finds the cells of indices (..., 3), whatever `point` is."""
-        return (grid[..., :2] + CENTRE) * (IMAGE_SIZE / self.side) - CENTRE
+        return (grid[..., :2] - self.margin + CENTRE) * (IMAGE_SIZE / self.side) - CENTRE
+
+    def last_index(self, like: Tensor) -> Tensor:
+        """Of the last cells and the last bin: (3,) x, y, z."""
+        return like.new_tensor(self.shape).flip(0) - 1
 
     def reachable(self, joints_img: Tensor) -> Tensor:
         """Which joints (..., 3) a soft-argmax can give at all: (..., 1), 1 or 0.
 
         An expected index lies between the first and the last cell, so that half a cell at each border of
-        the crop, and what is deeper than the bins, is out of reach.
+        the volume, and what is deeper than the bins, is out of reach.
         """
         grid = self.to_grid(joints_img)
-        return ((grid >= 0) & (grid <= self.side - 1)).all(-1, keepdim=True).to(joints_img.dtype)
+        return ((grid >= 0) & (grid <= self.last_index(grid))).all(-1, keepdim=True).to(joints_img.dtype)
 
     def normalise(self, joints_img: Tensor) -> Tensor:
         """u, v, z (..., 3) -> about [-1, 1]: the crop, and the range of the depth bins."""

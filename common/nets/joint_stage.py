@@ -1,6 +1,7 @@
 """Joint stage: per-hand features, LGBlock, joint feature extractor (figure, left box).
 
-Shapes: B batch, 2 hands, S = 8 cells a side and depth bins; channels: C of F, c of F_h, A of F*_h.
+Shapes: B batch, 2 hands, S = 8 cells a side of the features; channels: C of F, c of F_h, A of F*_h.
+Heat maps have Z, Y, X bins and cells (heatmap.py).
 """
 
 import torch
@@ -10,28 +11,32 @@ from common.hand.joints import NUM_JOINTS
 from common.nets.heatmap import HeatmapGrid, sample_at, soft_argmax
 from common.nets.layers import PerHand
 
+FEATURE_SIDE = 8  # cells a side of F: a backbone's stride is 32
+
 
 class JointStage(nn.Module):
     """F -> F_h, F*_h, 2.5-D joints J and joint features F_J."""
 
-    def __init__(self, inputs: int, channels: int, side: int, lgblock: nn.Module, extractor: nn.Module):
+    def __init__(self, inputs: int, channels: int, lgblock: nn.Module, extractor: nn.Module):
         super().__init__()
         self.fc = PerHand(lambda: nn.Conv2d(inputs, channels, 1))
-        self.position = nn.Parameter(torch.randn(2, channels, side, side) * 0.02)
+        self.position = nn.Parameter(torch.randn(2, channels, FEATURE_SIDE, FEATURE_SIDE) * 0.02)
         self.lgblock = lgblock
         self.extractor = extractor
 
-    def forward(self, image_features: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """F (B,C,S,S) -> what later boxes read, and what is predicted:
+    def forward(
+        self, image_features: Tensor, early: list[Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """F (B,C,S,S) and the early maps -> what later boxes read, and what is predicted:
 
-        features F_h (B,2,c,S,S), adapted F*_h (B,2,A,S,S), joint_features F_J (B,2,21,c);
-        joints_img J (B,2,21,3) in pixels and metres, heatmap (B,2,21,S,S,S) logits, axes z, y, x.
+        features F_h (B,2,c,S,S), adapted F*_h (B,2,A,S,S), joint_features F_J (B,2,21,c), joint_maps that
+        these were sampled from (B,2,c,.,.);
+        joints_img J (B,2,21,3) in pixels and metres, heatmap (B,2,21,Z,Y,X) logits.
         """
         features = self.separate(image_features)  # F_R, F_L
         adapted = self.lgblock(features)  # F*_R, F*_L
-        joints, joint_features = self.extractor(adapted)
-        hands = {"features": features, "adapted": adapted, "joint_features": joint_features}
-        return hands, joints
+        joints, sampled = self.extractor(adapted, early)
+        return {"features": features, "adapted": adapted, **sampled}, joints
 
     def separate(self, image_features: Tensor) -> Tensor:  # (B,C,S,S) -> (B,2,c,S,S)
         both = image_features[:, None].expand(-1, 2, -1, -1, -1)
@@ -48,21 +53,22 @@ class JointFeatureExtractor(nn.Module):
     def __init__(self, inputs: int, grid: HeatmapGrid, feature: nn.Module, detach_joints: bool):
         super().__init__()
         self.grid, self.detach_joints = grid, detach_joints
-        self.heatmap = PerHand(lambda: nn.Conv2d(inputs, NUM_JOINTS * grid.side, 1))
+        self.heatmap = PerHand(lambda: nn.Conv2d(inputs, NUM_JOINTS * grid.bins, 1))
         self.feature = feature
 
-    def forward(self, adapted: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """F*_h (B,2,A,S,S) -> {joints_img (B,2,21,3), heatmap (B,2,21,S,S,S)}, F_J (B,2,21,c)."""
+    def forward(self, adapted: Tensor, early: list[Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """F*_h (B,2,A,S,S) -> {joints_img (B,2,21,3), heatmap (B,2,21,Z,Y,X)},
+        {joint_features F_J (B,2,21,c), joint_maps (B,2,c,S,S)}."""
         with torch.autocast(adapted.device.type, enabled=False):  # joints in float32
-            volume = self.heatmap(adapted.float()).unflatten(2, (NUM_JOINTS, self.grid.side))
+            volume = self.heatmap(adapted.float()).unflatten(2, (NUM_JOINTS, self.grid.bins))
             index = soft_argmax(volume)
         joints = {"joints_img": self.grid.to_joints(index), "heatmap": volume}
-        return joints, self.sample(adapted, index)
+        return joints, self.sample(self.feature(adapted), index)
 
-    def sample(self, adapted: Tensor, index: Tensor) -> Tensor:
-        """F_J (B,2,21,c): the feature maps at heat-map indices (B,2,21,3)."""
+    def sample(self, maps: Tensor, index: Tensor) -> dict[str, Tensor]:
+        """The feature maps (B,2,c,S,S), and F_J (B,2,21,c) at heat-map indices (B,2,21,3)."""
         if self.detach_joints:
             index = index.detach()
-        maps = self.feature(adapted).flatten(0, 1)
-        sampled = sample_at(maps, self.grid.cell_centres(index).flatten(0, 1))
-        return sampled.unflatten(0, adapted.shape[:2])
+        places = self.grid.cell_centres(index)
+        sampled = sample_at(maps.flatten(0, 1), places.flatten(0, 1)).unflatten(0, maps.shape[:2])
+        return {"joint_features": sampled, "joint_maps": maps}

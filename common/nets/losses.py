@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.hand.joints import WRIST
 from common.nets.graph import mesh_graph
 from common.nets.heatmap import HeatmapGrid
 from common.utils.dist import mean_over_ranks
@@ -28,6 +29,7 @@ READS = {
     "heatmap": ("heatmap",),
     "joints_proj": ("cam", "joints_rough"),
     "rotmat": ("rotmat",),
+    "wrist": ("rotmat",),
     "shape": ("shape",),
     "joints_cam": ("joints", "joints_rough"),
     "mano_joints_cam": ("joints", "joints_rough"),
@@ -73,11 +75,14 @@ def lengths(edges: Tensor) -> Tensor:
 
 
 def heatmap_loss(logits: Tensor, joints_img: Tensor, grid: HeatmapGrid) -> Tensor:
-    """Divergence (Kullback-Leibler) of a volume (...,S,S,S), axes z, y, x, from the joint (...,3) spread
-    trilinearly over the eight cells around it -> (...,1). It learns faster than soft-argmax alone."""
-    cells = torch.arange(grid.side, device=logits.device, dtype=torch.float32)
-    index = grid.to_grid(joints_img).clamp(0, grid.side - 1)[..., None]  # (...,3,1) x, y, z
-    x, y, z = (1 - (index - cells).abs()).clamp_min(0).unbind(-2)
+    """Divergence (Kullback-Leibler) of a volume (...,Z,Y,X) from the joint (...,3) spread trilinearly over
+    the eight cells around it -> (...,1). It learns faster than soft-argmax alone."""
+    index = grid.to_grid(joints_img)
+    index = index.clamp_min(0).minimum(grid.last_index(index))
+    x, y, z = (
+        (1 - (place[..., None] - torch.arange(count, device=place.device)).abs()).clamp_min(0)
+        for place, count in zip(index.unbind(-1), reversed(grid.shape), strict=True)
+    )
     target = z[..., :, None, None] * y[..., None, :, None] * x[..., None, None, :]
     divergence = F.kl_div(logits.flatten(-3).log_softmax(-1), target.flatten(-3), reduction="none")
     return divergence.sum(-1, keepdim=True)
@@ -118,6 +123,7 @@ class Criterion(nn.Module):
             "heatmap": self.heatmap,
             "joints_proj": self.joints_proj,
             "rotmat": self.rotmat,
+            "wrist": self.wrist,
             "shape": self.shape,
             "joints_cam": self.joints_cam,
             "mano_joints_cam": self.mano_joints_cam,
@@ -167,6 +173,11 @@ class Criterion(nn.Module):
 
     def rotmat(self, pred: Batch, batch: Batch) -> tuple[Tensor, Tensor]:
         return l1(pred["rotmat"], batch["rotmat"]), batch["pose_valid"][..., None]
+
+    def wrist(self, pred: Batch, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The wrist's alone, which are a sixteenth of all rotations and half of the error."""
+        error = l1(pred["rotmat"][:, :, WRIST], batch["rotmat"][:, :, WRIST])
+        return error, batch["pose_valid"]
 
     def shape(self, pred: Batch, batch: Batch) -> tuple[Tensor, Tensor]:
         return l1(pred["shape"], batch["shape"]), batch["shape_valid"]

@@ -1,4 +1,4 @@
-"""Mesh stage: self-joint transformer and MANO regressor (figure, middle box).
+"""Mesh stage: self-joint transformer and MANO regressor (figure, middle box). Ours is in aligned_stage.py.
 
 Shapes: B batch, 2 hands, 21 joint tokens of c channels, A channels of F*.
 """
@@ -41,15 +41,15 @@ class MeshStage(nn.Module):
         self.rotation = PerHand(lambda: nn.Linear(NUM_JOINTS * (channels + 3), ROTATIONS))
         self.shape = PerHand(lambda: nn.Linear(adapted, 10))
         self.cam = PerHand(lambda: nn.Linear(placed, 3))
-        self.presence = PerHand(lambda: nn.Linear(adapted, 1))
+        self.presence = PerHand(lambda: PresenceHead(adapted))
         self.rel_trans = nn.Sequential(nn.Linear(2 * placed, channels), nn.ReLU(), nn.Linear(channels, 3))
         self.reset_regressors()
 
     def reset_regressors(self) -> None:
         """Start from the mean pose, the mean shape, and a camera centred on the predicted wrist."""
-        rest = self.mano.rotations(torch.zeros(1, 2, 16, 3))[0, ..., :2].flatten(1)  # (2,96), 6-D
+        rest = mean_pose_6d(self.mano)
         for hand in range(2):
-            start_at(self.rotation.hands[hand], rest[hand])
+            start_at(self.rotation.hands[hand], rest[hand].flatten())
             start_at(self.shape.hands[hand], torch.zeros(10))
             start_at(self.cam.hands[hand], torch.zeros(3))
             with torch.no_grad():
@@ -64,7 +64,10 @@ class MeshStage(nn.Module):
         pooled = hands["adapted"].mean((-2, -1)) * POOLED_SCALE  # (B,2,A)
         evidence = self.pose_evidence(hands, pooled, joints)
         with torch.autocast(pooled.device.type, enabled=False):  # heads and MANO in float32
-            return self.regress(evidence.float(), pooled.float(), joints)
+            return {
+                **self.regress(evidence.float(), pooled.float(), joints),
+                "present": self.presence(hands["adapted"].float()).squeeze(-1),
+            }
 
     def pose_evidence(self, hands: dict[str, Tensor], pooled: Tensor, joints: Tensor) -> Tensor:
         """What the rotations are read from: concat(F*_J, J), flat."""
@@ -72,21 +75,46 @@ class MeshStage(nn.Module):
         return flat_tokens(tokens.float(), joints)
 
     def regress(self, evidence: Tensor, pooled: Tensor, joints: Tensor) -> dict[str, Tensor]:
-        rotmat = rotation_6d_to_matrix(self.rotation(evidence).unflatten(-1, (16, 6)))
-        shape = self.shape(pooled)
+        rotation_6d = self.rotation(evidence).unflatten(-1, (16, 6))
         placed = torch.cat([pooled, joints.flatten(2)], -1)  # (B,2,A+63)
-        verts = self.mano.skin(rotmat, shape)
-        joints_rough = self.mano.joints(verts)
-        wrist = joints_rough[:, :, WRIST : WRIST + 1]
         return {
-            "rotmat": rotmat,
-            "shape": shape,
+            **rough_hands(self.mano, rotation_6d, self.shape(pooled)),
             "cam": pixels_camera(self.cam(placed)),
             "rel_trans": self.rel_trans(placed.flatten(1)),
-            "present": self.presence(pooled).squeeze(-1),
-            "verts_rough": verts - wrist,
-            "joints_rough": joints_rough - wrist,
         }
+
+
+class PresenceHead(nn.Module):
+    """Whether the picture shows this hand: F*_h (B,A,S,S) -> logit (B,1).
+
+    The paper names no head. Mean and largest response, normalised: as they come, they are too small for a
+    linear layer to tell hands apart in the time it has.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(2 * channels)
+        self.linear = nn.Linear(2 * channels, 1)
+
+    def forward(self, adapted: Tensor) -> Tensor:
+        pooled = torch.cat([adapted.mean((-2, -1)), adapted.amax((-2, -1))], -1)
+        return self.linear(self.norm(pooled))
+
+
+def rough_hands(mano: ManoLayer, rotation_6d: Tensor, shape: Tensor) -> dict[str, Tensor]:
+    """Rotations (B,2,16,6) and betas (B,2,10) -> rotmat, shape, and verts_rough, joints_rough about the
+    wrists."""
+    rotmat = rotation_6d_to_matrix(rotation_6d)
+    verts = mano.skin(rotmat, shape)
+    joints = mano.joints(verts)
+    wrist = joints[:, :, WRIST : WRIST + 1]
+    return {"rotmat": rotmat, "shape": shape, "verts_rough": verts - wrist, "joints_rough": joints - wrist}
+
+
+def mean_pose_6d(mano: ManoLayer) -> Tensor:
+    """(2,16,6): MANO's mean pose, where regressors start from."""
+    rest = mano.rotations(torch.zeros(1, 2, 16, 3, device=mano.faces.device))[0]
+    return rest[..., :2].flatten(2)
 
 
 def start_at(linear: nn.Linear, bias: Tensor) -> None:

@@ -12,7 +12,8 @@ from common.hand.mirror import MIRROR_POINT
 from common.nets.graph import GraphStack, mesh_graph
 from common.nets.heatmap import HeatmapGrid, sample_at
 from common.nets.layers import fold_hands
-from common.utils.geometry import weak_perspective
+from common.nets.mesh_stage import PIXELS_PER_METRE
+from common.utils.geometry import IMAGE_SIZE, weak_perspective
 
 REACH = 0.1  # metres; vertex positions enter the graph divided by it
 
@@ -22,6 +23,8 @@ class RefineStage(nn.Module):
     hand's coordinates are mirrored on the way in and its offsets on the way out.
 
     early: channels of the early maps to look at, which are the shallowest of those that `forward` is given.
+    misfit: whether the graph is also told where each vertex falls in the crop, the camera, and by how much J
+    and the rough joints disagree there; the paper names none of these.
     """
 
     def __init__(
@@ -31,16 +34,19 @@ class RefineStage(nn.Module):
         adapted: int,
         hidden: int,
         refine_graph: str,
+        misfit: bool,
         grid: HeatmapGrid,
         mano: ManoLayer,
     ):
         super().__init__()
-        self.grid, self.mano, self.maps = grid, mano, len(early)
+        self.grid, self.mano, self.maps, self.misfit = grid, mano, len(early), misfit
         as_right = torch.stack([torch.ones(3), torch.as_tensor(MIRROR_POINT)])  # (2,3) of each hand
         self.register_buffer("mirror", as_right[:, None], persistent=False)
         self.reduce = nn.Conv2d(features + adapted, hidden, 1)  # F_h and F*_h, before sampling
         self.broadcast = nn.Linear(adapted, hidden)  # "global broadcast"
         inputs = 3 + sum(early) + 3 + hidden + hidden + 3 * NUM_JOINTS  # as node_features lays them
+        if misfit:
+            inputs += 2 + 3 + 2 * NUM_JOINTS
         self.padding = -inputs % 8  # odd widths fall on slow matrix kernels
         graph = mesh_graph(mano.faces[RIGHT])
         self.graph = GraphStack(refine_graph, graph, inputs + self.padding, hidden, 3)
@@ -63,8 +69,12 @@ class RefineStage(nn.Module):
         """Normalised picture, early maps, the joint stage's features and J, the mesh stage's prediction ->
         verts (B,2,V,3), joints (B,2,21,3), each hand about its own wrist, metres."""
         verts = rough["verts_rough"]
-        local = self.local_projection(image, early, hands, verts.detach(), rough["cam"].detach())
+        cam = rough["cam"].detach()
+        local = self.local_projection(image, early, hands, verts.detach(), cam)
         whole = self.global_broadcast(hands, joints_img.detach())
+        if self.misfit:
+            local.append(self.crop_places(weak_perspective(verts.detach(), cam)))
+            whole += self.disagreement(joints_img.detach(), rough["joints_rough"].detach(), cam)
         nodes = self.node_features(local, whole)
         offsets = fold_hands(self.graph, nodes).float() * self.mirror * REACH  # dM (B,2,V,3)
         refined = verts + offsets
@@ -89,6 +99,17 @@ class RefineStage(nn.Module):
         pooled = self.broadcast(hands["adapted"].mean((-2, -1)))
         joints = self.grid.normalise(joints_img) * self.mirror
         return [pooled, joints.flatten(2)]
+
+    def crop_places(self, pixels: Tensor) -> Tensor:
+        """Crop pixels (B,2,N,2) -> about [-1,1], as the right hand would see them."""
+        return ((2 * pixels + 1) / IMAGE_SIZE - 1) * self.mirror[..., :2]
+
+    def disagreement(self, joints_img: Tensor, joints_rough: Tensor, cam: Tensor) -> list[Tensor]:
+        """The camera (B,2,3), and J minus the rough joints as it draws them, (B,2,42)."""
+        drawn = self.crop_places(weak_perspective(joints_rough, cam))
+        off = 4 * (self.crop_places(joints_img[..., :2]) - drawn)
+        scale = cam[..., :1] / PIXELS_PER_METRE
+        return [torch.cat([scale, self.crop_places(cam[..., None, 1:])[..., 0, :]], -1), off.flatten(2)]
 
     def node_features(self, local: list[Tensor], whole: list[Tensor]) -> Tensor:
         """Side by side in float32, padded: (B,2,V,inputs)."""

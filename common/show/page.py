@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from common.eval.results import SHARED_NAME, About, Results
 from common.show.report import (
+    STRATA,
     UNITS,
     choices_table,
     errors_table,
@@ -14,6 +15,7 @@ from common.show.report import (
     measured_protocols,
     missing,
     shared_table,
+    strata_table,
     warnings,
 )
 from common.show.table import Table, escape, to_html
@@ -62,6 +64,7 @@ def page(results: Results, pictures: dict[str, bytes], gallery: list[tuple[str, 
         "What may be compared with what": _choices_html(results),
         "Headline": _headline_html(results),
         "The same under every protocol": _shared_html(results),
+        "By stratum": _strata_html(results),
         "Not available": _list_html(missing(results)),
         "Notes": _list_html(results.notes),
         "Figures": f'<div class="pair">{_pictures_html(pictures.items())}</div>' if pictures else "",
@@ -118,6 +121,11 @@ def _shared_html(results: Results) -> str:
     words = f"<p>No choice of a protocol enters; over all {results.samples} frames.</p>"
     table = _table_html(shared_table(results))
     return words + table if table else ""
+
+
+def _strata_html(results: Results) -> str:
+    table = _table_html(strata_table(results))
+    return f"<p>{STRATA}</p>{table}" if table else ""
 
 
 def _table_html(table: Table) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from common.eval.catalogue import CATALOGUE, MESHES, PARTS, PER_PROTOCOL, SHARED, Key, Metric, Scores
 from common.eval.results import About, Results
+from common.eval.strata import OF_STRATA, PICTURES
 from common.hand.joints import HANDS, JOINT_NAMES
 from common.show.table import SCREEN_WIDTH, Cell, Table, equal_widths, number, screen
 
@@ -12,6 +13,8 @@ DECIDING = ("root", "scale", "joints", "frames", "MRRPE")  # shown on the screen
 SAME = "the same in all"
 BROKEN_DOWN = ("MPJPE", "MPVPE")  # whose parts are shown in the first table
 UNITS = "mm where no unit is named; AUC and IoU are shares of 1, not percent; final | rough mesh; n: frames"
+STRATA = "by stratum: every hand of its pictures, aligned as the first protocol does"
+STRATA_WIDTHS = (24, 12, 15, 15, 15, 22)
 SHARED_WIDTHS = (31, 16, 14, 49)
 
 
@@ -92,6 +95,15 @@ def joints_table(results: Results) -> Table:
     return Table(["joint", *(f"{name} {hand}" for name in errors for hand in HANDS)], rows if errors else [])
 
 
+def strata_table(results: Results) -> Table:
+    """A few numbers of each stratum of the data, wherever they have any."""
+    rows = []
+    for name, values in results.strata.items():
+        numbers = [Cell(number(values[metric], metric)) for metric in OF_STRATA]
+        rows.append([Cell(name), Cell(str(values[PICTURES])), *numbers])
+    return Table(["stratum", PICTURES, *(_label(CATALOGUE[metric]) for metric in OF_STRATA)], rows)
+
+
 def _label(metric: Metric) -> str:
     return metric.name if metric.unit == "mm" else f"{metric.name}, {metric.unit}"
 
@@ -165,6 +177,9 @@ def screen_text(results: Results) -> str:
     if shared.rows:
         lines += ["-" * SCREEN_WIDTH, f"the same under every protocol, over all {results.samples} frames"]
         lines += screen(Table([], shared.rows), SHARED_WIDTHS)
+    strata = strata_table(results)
+    if strata.rows:
+        lines += ["-" * SCREEN_WIDTH, STRATA, *screen(strata, STRATA_WIDTHS)]
     sentences = [f"not available: {sentence}" for sentence in missing(results)]
     sentences += [f"note: {note}" for note in results.notes]
     for sentence in sentences:

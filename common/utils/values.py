@@ -34,9 +34,10 @@ def parse_value(key: str, kind: Any, text: str) -> Any:
     if get_origin(kind) is Annotated:
         return _number(key, *get_args(kind), text)
     if get_origin(kind) is Literal:
-        if text not in get_args(kind):
-            raise UserError(f"{key} is one of {', '.join(get_args(kind))}, not '{text}'")
-        return text
+        words = {str(value): value for value in get_args(kind)}
+        if text not in words:
+            raise UserError(f"{key} is one of {', '.join(words)}, not '{text}'")
+        return words[text]
     if get_origin(kind) in (Union, types.UnionType):  # something or none
         if text.lower() in ("none", ""):
             return None

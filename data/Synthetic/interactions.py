@@ -83,9 +83,9 @@ INTERACTIONS = {
                     (-260, 0, 0), (60, 40, 40), ANY, False),
     "beside": _alike(4, 22, (-0.3, -0.8, 0.4), ((-0.3, 0.2, -1), (-0.5, 0.2, 1)), KNUCKLE,
                      (-140, 0, 0), (25, 25, 25), ANY, False),
-    "near": _alike(7, 18, (-0.25, -0.9, 0.3), ((-0.2, 0, -1), (-0.4, 0.3, 1)), KNUCKLE,
+    "near": _alike(6, 18, (-0.25, -0.9, 0.3), ((-0.2, 0, -1), (-0.4, 0.3, 1)), KNUCKLE,
                    (-80, 0, 0), (12, 15, 15), ANY, False),
-    "facing": _alike(6, 15, (-0.2, -0.6, 0.7), ((-1, 0, 0.1), (-1, 0, -0.3)), KNUCKLE,
+    "facing": _alike(5, 15, (-0.2, -0.6, 0.7), ((-1, 0, 0.1), (-1, 0, -0.3)), KNUCKLE,
                      (-55, 0, 0), (20, 12, 15), LOOSE, False),
     "hanging": _alike(3, 18, (-0.2, 0.9, 0.3), ((-1, 0, 0.2), (-0.4, 0, -1)), KNUCKLE,
                       (-95, 0, 0), (35, 15, 15), ANY, False),
@@ -97,12 +97,12 @@ INTERACTIONS = {
                       (-34, 0, 0), (2, 14, 22), {"flat": 2, "open": 1, "cup": 1}),
     # finger tips, crossing fingers
     "steeple": _alike(4, 5, (-0.25, -0.8, 0.4), (IN, (-1, 0.3, -0.2)), ENDS, (-12, 0, 0), (4, 3, 3), TIPS),
-    "tips": _alike(3, 13, (-0.37, -0.5, 0.5), ((-0.4, 0.2, -0.8), (-0.7, 0.5, 0.1)), ENDS,
+    "tips": _alike(2, 13, (-0.37, -0.5, 0.5), ((-0.4, 0.2, -0.8), (-0.7, 0.5, 0.1)), ENDS,
                    (-8, 0, 0), (6, 8, 8), TIPS),
     "crossing": _alike(3, 10, (-0.28, -0.7, 0.5), ((-0.8, 0, -0.5), (-0.9, 0.1, 0.2)), SECOND,
                        (-6, 0, 0), (6, 8, 10), LOOSE),
     "clasp": Interaction(
-        20, 1, Role((-0.07, -0.59, 0.75), _twice((-1, 0.12, -0.1)), BETWEEN, {"clasp over": 1}),
+        23, 1, Role((-0.07, -0.59, 0.75), _twice((-1, 0.12, -0.1)), BETWEEN, {"clasp over": 1}),
         Role((-0.07, -0.59, 0.75), _twice((-1, 0.12, -0.1)), BETWEEN, {"clasp under": 1}),
         (-31, -16, -6), (0.5, 0.5, 0.5), locked=True),
     # one hand on, around or before the other
@@ -114,15 +114,15 @@ INTERACTIONS = {
                            (0, 0, 38), (18, 18, 4), LOOSE),
     # round a fist, from the front and from its side, under it
     "over fist": Interaction(
-        9, 2, Role((-0.37, -0.5, 0.3), _twice((-0.3, 0.3, -0.9)), FIST, {"fist": 1}),
+        11, 2, Role((-0.37, -0.5, 0.3), _twice((-0.3, 0.3, -0.9)), FIST, {"fist": 1}),
         Role((-0.41, -0.91, -0.09), _twice((0.13, -0.07, -0.99)), CUPPED, {"round a fist": 1}),
         (37, -5, 24), (3, 3, 3), locked=True),
     "beside fist": Interaction(
-        8, 2, Role((-0.37, -0.5, 0.3), _twice((-0.3, 0.3, -0.9)), FIST, {"fist": 1}),
+        10, 2, Role((-0.37, -0.5, 0.3), _twice((-0.3, 0.3, -0.9)), FIST, {"fist": 1}),
         Role((-0.22, -0.97, 0.02), _twice((-0.66, 0.48, -0.58)), CUPPED, {"round a fist": 1}),
         (-12, -16, 20), (3, 3, 3), locked=True),
     "under fist": Interaction(
-        8, 2, Role((-0.31, -0.1, 0.8), _twice((-0.5, 0.9, 0)), FIST, {"fist": 1}),
+        10, 2, Role((-0.31, -0.1, 0.8), _twice((-0.5, 0.9, 0)), FIST, {"fist": 1}),
         Role((-0.64, -0.22, 0.74), _twice((-0.56, -0.82, -0.1)), CUPPED, {"under a fist": 1}),
         (15, 40, 15), (3, 3, 3), locked=True),
     "fists": _alike(7, 10, (-0.19, -0.4, 0.8), ((-1, 0.2, -0.2), (-0.5, 0.9, -0.1)), FIST,
@@ -157,7 +157,7 @@ INTERACTIONS = {
                     (-65, 0, 0), (10, 10, 8), {"cup": 2, "half": 1, "hook": 1, "grip": 1}, False),
     "screen": _alike(2, 10, (-0.25, -0.7, 0.4), ((-0.9, 0, -0.4), (-0.7, 0.3, -0.6)), KNUCKLE,
                      (-120, 0, 0), (25, 10, 10), {"cup": 2, "card": 1, "hook": 1}, False),
-    "card": _alike(3, 12, (-0.31, -0.4, 0.7), ((-0.5, 0.5, -0.6), (-0.6, 0.6, 0)), ("index4", "thumb4"),
+    "card": _alike(2, 12, (-0.31, -0.4, 0.7), ((-0.5, 0.5, -0.6), (-0.6, 0.6, 0)), ("index4", "thumb4"),
                    (-12, 0, 0), (8, 8, 8), CARD, False),
     "heart": _alike(2, 5, (-0.28, -0.75, 0.2), ((-0.5, 0.3, 1), (-0.5, 0.3, -1)), ("index4", "thumb4"),
                     (-10, 0, 0), (3, 3, 3), {"card": 2, "cup": 1}),

@@ -22,7 +22,7 @@ NEAREST = (0.2, 0.12)  # least depth in metres of a hand's joints and of its for
 FOREARM = 0.25  # metres
 # Side of the crop by that of the tight box around the hands: what people and detectors cut out, whole
 # pictures, close-ups from which hands stick out; so often.
-FACTORS, FACTOR_WEIGHTS = ((1.0, 1.3), (2.0, 5.0), (0.65, 1.0)), (0.78, 0.12, 0.1)
+FACTORS, FACTOR_WEIGHTS = ((1.0, 1.3), (2.0, 5.0), (0.72, 1.0)), (0.78, 0.12, 0.1)
 BOX = 1.25  # side of the labelled box by that of the tight one
 
 

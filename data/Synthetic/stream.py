@@ -12,7 +12,7 @@ from torch.nn import functional
 from common.hand.joints import HANDS, LEFT, RIGHT, WRIST
 from common.hand.mano import ManoLayer
 from data.Synthetic import placement, poses
-from data.Synthetic.draws import PURPOSES, Draws
+from data.Synthetic.draws import Draws
 from data.Synthetic.families import family_tables
 from data.Synthetic.interactions import ANY, family_weights, interaction_tables
 from data.Synthetic.labels import Placed, draw_camera, draw_lens, in_front, make_labels
@@ -88,6 +88,10 @@ class SyntheticStream:
         index_of = dict(zip(self.ids(), self._epoch_indices(), strict=True))
         return self.batch([index_of[name] for name in ids])
 
+    def strata(self) -> dict[str, list[str]]:
+        """Groups of samples that results are given for, {name: ids}; none of a stream."""
+        return {}
+
     def notes(self) -> list[str]:
         """What a reader of results should know of these pictures."""
         return [
@@ -109,10 +113,8 @@ class SyntheticStream:
     @torch.no_grad()
     def batch(self, indices: Sequence[int]) -> dict:
         """The samples with these indices as one batch of raw facts (data/base.py)."""
-        scene, looks = (Draws(self.seed, indices, purpose, self.radii.device) for purpose in PURPOSES)
-        hands = self.place(scene)
-        camera = draw_camera(scene, hands)
-        picture, visible = self.painter(looks, hands, camera["K"])
+        hands, camera = self.scene(indices)
+        picture, visible = self.painter(self.draws(indices, "looks"), hands, camera["K"])
         labels = make_labels(hands, camera["K"], self.mano.pose(hands.rotmat))
         return {
             "img": picture,
@@ -121,11 +123,20 @@ class SyntheticStream:
             "present": (visible >= VISIBLE).float() * hands.exists,
             "hand_type": _hand_types(hands.exists),
             "brightness": 255 * picture.mean((1, 2, 3)),
-            # none of the names tells that there is no hand
-            "hand_type_valid": hands.exists.amax(1),
+            "hand_type_valid": torch.ones_like(picture[:, 0, 0, 0]),
             "human_annotated": [True] * len(indices),
             "id": self._ids(indices),
         }
+
+    def draws(self, indices: Sequence[int], purpose: str) -> Draws:
+        """The samples' own numbers for one of PURPOSES."""
+        return Draws(self.seed, indices, purpose, self.radii.device)
+
+    def scene(self, indices: Sequence[int]) -> tuple[Placed, dict[str, Tensor]]:
+        """The samples' hands, and the camera keys of the contract."""
+        draws = self.draws(indices, "scene")
+        hands = self.place(draws)
+        return hands, draw_camera(draws, hands)
 
     def place(self, draws: Draws) -> Placed:
         """Draw poses, shapes and places of both hands, and the picture that they are taken in."""
@@ -207,11 +218,13 @@ class SyntheticStream:
 
 
 def _hand_types(exists: Tensor) -> list[str]:
-    """(B,2) -> "right", "left" or "interacting" of each sample, the last one also without any hand."""
+    """(B,2) -> "right", "left", "interacting" or "none" of each sample."""
     names = []
     for right, left in (exists > 0).tolist():
-        if right == left:
+        if right and left:
             names.append("interacting")
-        else:
+        elif right or left:
             names.append(HANDS[RIGHT] if right else HANDS[LEFT])
+        else:
+            names.append("none")
     return names

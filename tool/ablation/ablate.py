@@ -144,7 +144,9 @@ def test_settings(config: Config) -> list[str]:
     values = config.to_dict()
     settings = []
     for section in build.TEST_SECTIONS:
-        settings += [f"{section}.{key}={value}" for key, value in values[section].items()]
+        for key, value in values[section].items():
+            if key not in build.DRAWN:
+                settings.append(f"{section}.{key}={value}")
     return settings
 
 

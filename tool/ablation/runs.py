@@ -9,7 +9,8 @@ from typing import Any
 
 from common.utils.errors import UserError
 from main import build, cli
-from main.config import Config, override, preset
+from main.config import Config, override
+from main.presets import preset
 
 # settings that options decide, those that the budget makes, and those that may differ when a run goes on
 DECIDED = {"epochs": "--budget", "synthetic_train": "--budget", "overfit": "--budget", "seed": "--seeds"}
