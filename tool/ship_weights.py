@@ -99,9 +99,12 @@ def presence_heads(network: nn.Module) -> list[nn.Linear]:
     """The layer that gives each hand's logit (right, left): the last linear one of its presence head."""
     for name, module in network.named_modules():
         if name.rpartition(".")[2] == "presence":
-            linear = [[m for m in hand.modules() if isinstance(m, nn.Linear)] for hand in module.hands]
-            return [layers[-1] for layers in linear]
+            return [last_linear(hand) for hand in module.hands]
     raise UserError("--calibrate: this network does not judge presence")
+
+
+def last_linear(head: nn.Module) -> nn.Linear:
+    return [module for module in head.modules() if isinstance(module, nn.Linear)][-1]
 
 
 def fit_platt(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:

@@ -134,6 +134,11 @@ def in_order(scenes: dict[str, NDArray]) -> dict[str, NDArray]:
     return {key: values[order] for key, values in scenes.items()}
 
 
+def rounded(scenes: dict[str, NDArray]) -> dict[str, NDArray]:
+    """The scenes, what allows it in half precision."""
+    return {**scenes, **{key: scenes[key].astype(np.float16) for key in HALVES}}
+
+
 def measure_visible(mano: ManoLayer, name: str, scenes: dict[str, NDArray]) -> NDArray[np.float16]:
     """Shares (N,2) of the hands' silhouettes that the pictures show, painted as a test will paint them."""
     visible = []
@@ -167,8 +172,7 @@ def main() -> None:
     if args.count < 1:
         raise UserError("--count is 1 or more")
     mano = load_mano(None)
-    scenes = in_order(draw_scenes(mano, args.count))
-    scenes |= {key: scenes[key].astype(np.float16) for key in HALVES}
+    scenes = rounded(in_order(draw_scenes(mano, args.count)))
     scenes["visible"] = measure_visible(mano, "v2", scenes)
     write_scenes("v2", scenes)
     test_set = SyntheticTestSet(mano, BATCH, "v2", args.count)
