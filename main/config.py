@@ -41,7 +41,7 @@ class Data:  # what to train on; a test starts from the defaults but where said
     workers: CountOrZero = 4  # loader processes, at most one a core; 0 loads in the process itself
     limit: Count | None = None  # only the first records of a split
     synthetic_cone: Degrees = 60.0  # half angle of wrist orientations; of training
-    synthetic_view: Literal["any", "own", "front"] = "any"  # all, over the shoulder, from ahead; tests too
+    synthetic_view: Literal["any", "own", "front", "above", "side", "free"] = "any"  # of tests, too
     synthetic_roll: Degrees = 30.0  # rotation in the picture plane either way; of training
     synthetic_without: str | None = None  # groups of looks to leave out of training, as people+photos
     synthetic_train: Count = 65536  # synthetic samples called an epoch, rounded up to whole batches

@@ -45,7 +45,7 @@ LGNET_SMALL = {  # a small network for photographs, trained on two CPU cores
     "train.batch_size": 16,
     "data.synthetic_train": 8192,
     "train.warmup": 0.01,
-    "train.ema": 0.999,
+    "train.ema": 0.998,
 }
 LGNET_ONLY = ("model.attention", "model.refine_misfit")
 

@@ -16,7 +16,7 @@ from data.Synthetic.interactions import INTERACTIONS
 from data.Synthetic.labels import draw_camera
 from data.Synthetic.placement import overlap
 from data.Synthetic.poses import mirror_left
-from main.config import preset
+from main.presets import preset
 from tests.two_hands import make_batch, perfect
 
 SIZE = 256

@@ -116,7 +116,7 @@ INTERACTIONS = {
     "over fist": Interaction(
         11, 2, Role((-0.37, -0.5, 0.3), _twice((-0.3, 0.3, -0.9)), FIST, {"fist": 1}),
         Role((-0.41, -0.91, -0.09), _twice((0.13, -0.07, -0.99)), CUPPED, {"round a fist": 1}),
-        (37, -5, 24), (3, 3, 3), locked=True),
+        (41, -5, 28), (3, 3, 3)),
     "beside fist": Interaction(
         10, 2, Role((-0.37, -0.5, 0.3), _twice((-0.3, 0.3, -0.9)), FIST, {"fist": 1}),
         Role((-0.22, -0.97, 0.02), _twice((-0.66, 0.48, -0.58)), CUPPED, {"round a fist": 1}),
@@ -128,9 +128,9 @@ INTERACTIONS = {
     "fists": _alike(7, 10, (-0.19, -0.4, 0.8), ((-1, 0.2, -0.2), (-0.5, 0.9, -0.1)), FIST,
                     (-60, 0, 0), (8, 12, 12), SHUT),
     "holding wrist": Interaction(
-        5, 3, Role((-0.37, -0.6, 0.3), _twice((-0.3, 0.4, -0.8)), ("wrist",), ANY),
+        4, 3, Role((-0.37, -0.6, 0.3), _twice((-0.3, 0.4, -0.8)), ("wrist",), LOOSE),
         Role((-0.99, 0.08, -0.13), _twice((-0.66, -0.24, -0.72)), CUPPED, {"round a wrist": 1}),
-        (-21, -9, 53), (3, 8, 3), locked=True),
+        (-21, -9, 58), (3, 8, 3)),
     "holding fingers": Interaction(
         8, 3, Role((-0.37, -0.6, 0.2), _twice((-0.4, 0.3, -0.9)), ("index1", "middle2"), {"flat": 1}),
         Role((-0.6, -0.8, -0.03), _twice((0.21, 0.12, -0.97)), CUPPED, {"round fingers": 1}),

@@ -14,7 +14,6 @@ from common.hand.joints import RIGHT
 from data.Synthetic.draws import Draws
 from data.Synthetic.layers import Layers, Material, choose, joined, stack
 from data.Synthetic.photos import FACE, FACE_MIDDLE, FACE_WIDTH, WOOD
-from data.Synthetic.poses import VIEWS
 from data.Synthetic.stuff import cloth, clutter, plain, printed
 
 AHEAD, OPPOSITE = 0.85, 0.15  # how often somebody is seen behind hands from ahead, behind one's own hands
@@ -30,7 +29,7 @@ class Body(NamedTuple):
     hands: Tensor  # (B,2,2) x, y of the wrists
     elbows: Tensor  # (B,2,2)
     unit: Tensor  # (B,1) of x per metre, at the body
-    view: Tensor  # (B,) int64, of poses.VIEWS
+    down: Tensor  # (B,) 1 where somebody looks down on the hands
     skin: Tensor  # (B,3) display colour
     sleeved: Tensor  # (B,) 1 where the forearm is dressed
     garment: Material  # (B,1)
@@ -39,7 +38,7 @@ class Body(NamedTuple):
 def people(draws: Draws, body: Body, strength: float, pictured: float) -> Layers:
     """Everything of the person but the hands and forearms; strength 0 leaves them out, pictured 0
     the photographs of faces."""
-    ahead = (body.view != list(VIEWS).index("own")).float()
+    ahead = 1 - body.down
     shown = strength * (draws.uniform() < torch.where(ahead > 0, AHEAD, OPPOSITE))
     angle = draws.normal(std=0.15)  # (B,)
     middle = body.hands.mean(1) + draws.normal(2, std=0.06) * body.unit
@@ -205,8 +204,8 @@ def _desk(draws: Draws, body: Body, likely: Tensor) -> Layers:
     """The edge of a table below the hands; from the owner's own view it may fill the picture."""
     wood = draws.chance(0.5, 1)
     top = body.hands[..., 1].amax(1) + draws.uniform(low=-0.02, high=0.25) * body.unit[:, 0]
-    own = (body.view == list(VIEWS).index("own")) & (draws.uniform() < 0.5)
-    top = torch.where(own, -1.5 + 0 * top, top)
+    filled = body.down * draws.chance(0.5)
+    top = torch.where(filled > 0, -1.5 + 0 * top, top)
     centre = torch.stack((0 * top, top + 3), -1)[:, None]
     material = clutter(draws, 1)
     material = material._replace(

@@ -22,6 +22,7 @@ from data.Synthetic.objects import Thing, Things, thing_albedo
 from data.Synthetic.people import Body
 from data.Synthetic.photos import Photos
 from data.Synthetic.placement import SHADING
+from data.Synthetic.poses import VIEWS
 from data.Synthetic.sensor import Sensor
 from data.Synthetic.skin import Skin
 from data.Synthetic.stuff import cloth
@@ -29,6 +30,7 @@ from data.Synthetic.stuff import cloth
 # What can be left out of the pictures, to learn what it is worth.
 GROUPS = ("people", "photos", "objects", "skin", "light", "sensor")
 THING = 2  # number of the thing among the bodies
+DOWNWARD = ("own", "above")  # views in which a lap or a table is behind the hands
 BEHIND = 0.25  # metres from the hands back to the person's body
 ALONE = 48  # pixels a side when a hand is drawn alone to measure its silhouette
 
@@ -124,7 +126,8 @@ class Painter:
         depth = (hands.pivot[..., 2] * seen).sum(1) / seen.sum(1)
         unit = K[:, 0, 0] * (2 / IMAGE_SIZE) / (depth + BEHIND)
         sleeved = (drawing.sleeve[:, 0] < RINGS).float()
-        body = Body(places[:, :, 0], places[:, :, 1], unit[:, None], hands.view, tone[:, 0], sleeved, garment)
+        down = sum((hands.view == list(VIEWS).index(name)).float() for name in DOWNWARD)
+        body = Body(places[:, :, 0], places[:, :, 1], unit[:, None], down, tone[:, 0], sleeved, garment)
         return Person(tone, sleeve, body)
 
     def _paint(self, draws: Draws, hands: Placed, drawing: Drawing, person: Person, cover: Cover) -> Tensor:

@@ -16,7 +16,7 @@ from data.Synthetic.draws import Draws
 
 GRAINS = 24  # different pictures of white noise
 # Pixels a side at which pictures are taken, from half the full number down, and weights.
-SIDES = {IMAGE_SIZE: 0.6, 128: 0.14, 110: 0.13, 85: 0.09, 64: 0.04}
+SIDES = {IMAGE_SIZE: 0.62, 128: 0.12, 110: 0.13, 85: 0.09, 64: 0.04}
 MOVED = 0.08  # share of pictures with motion blur
 BLOCKS = 0.2  # share of pictures with the blocks of a JPEG file
 BLOCK = 8

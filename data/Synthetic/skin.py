@@ -38,7 +38,8 @@ class Skin:
         self.knuckle = _near(rest, joints[:, knuckles], 0.008) * (palm < 0.2)
         self.nail = _near(rest, torch.lerp(ends, last, 0.22) - 0.006 * inward, 0.0055) ** 2 * (palm < 0.1)
         finger, measure = _along_fingers(rest, joints)
-        band = torch.exp(-((measure - 0.5) / 0.09).square())  # where a ring sits
+        # where a ring sits; on the thumb that would be its ball
+        band = torch.exp(-((measure - 0.5) / 0.12).square()) * (finger > 0)
         self.ring = band[..., None] * (finger[..., None] == torch.arange(len(FINGERS), device=rest.device))
         self.rest, self.arm = rest, arm
         behind = rest.new_tensor((0.0, *DISTANCES))[arm.ring + 1]  # (U,) metres behind the wrist
@@ -115,23 +116,35 @@ class Skin:
 
     def albedo(self, coat: Tensor, cover: Tensor, hand: Tensor) -> Tensor:
         """Linear albedo (3,P) of pixels with interpolated coat (7,P); cover (2B,19), hand (P,)."""
-        skin, place, dressed, measure = coat[:3], coat[3:5], coat[5], coat[6]
-        cover = cover.t().contiguous().index_select(1, hand)  # (19,P)
-        across, down, stripes, shade, rough, crease, hairy, edge, start, end = cover[9:]
-        column, row = (place / PORE).long().bitwise_and_(PORES - 1).unbind(0)
-        fine = self.pores.index_select(0, row * PORES + column)
-        strand = self.pores.index_select(0, row * PORES + column.bitwise_right_shift(2))
-        behind = -measure
-        on_arm = (12 * behind).clamp(0, 1)
+        place, measure = coat[3:5], coat[6]
+        cover = cover.t().contiguous()
+        rough, crease = cover[13:15].index_select(1, hand)
+        texel = (place / PORE).long().bitwise_and_(PORES - 1)  # (2,P) column, row
+        fine = self.pores.index_select(0, texel[1] * PORES + texel[0])
         # the skin next to a joint's middle is darker; one finger bone is some 24 mm long
-        joint = ((measure - measure.round()) * 24).square()
-        joint = torch.where((measure > SMOOTH + 0.1) & (measure < 2.5), joint, torch.inf)
+        joint = ((measure - measure.round()) * 24).square_()
+        joint = joint.masked_fill_(
+            (measure - 1.5).abs_() > 1, torch.inf
+        )  # neither at the knuckles nor at the tips
         lines = torch.exp(-1.2 * joint) * crease * (1 + 0.5 * fine)
-        tone = (1 + rough * fine - lines - hairy * on_arm * (strand > 0.6)).clamp_(min=0.05)
-        near_edge = torch.exp(-((edge - behind) / 0.008).clamp(min=0))
-        skin = skin * tone * (1 - 0.45 * near_edge * (behind > 0))  # the sleeve's shadow
+        albedo = coat[:3] * (rough * fine - lines).add_(1).clamp_(min=0.05)
+        arm = (measure < 0).nonzero().squeeze(1)
+        strand = self.pores.index_select(0, texel[1, arm] * PORES + texel[0, arm].bitwise_right_shift(2))
+        on_arm = self._arm(albedo[:, arm], coat[3:, arm], cover.index_select(1, hand[arm]), fine[arm], strand)
+        return albedo.index_copy_(1, arm, on_arm)
+
+    def _arm(self, skin: Tensor, coat: Tensor, cover: Tensor, fine: Tensor, strand: Tensor) -> Tensor:
+        """Linear albedo (3,P) behind the wrist: hair, watch and sleeve on skin (3,P).
+
+        coat (4,P), cover (19,P); fine and strand (P,): noise of skin and of hair.
+        """
+        across, down, stripes, shade, _, _, hairy, edge, start, end = cover[9:]
+        place, dressed, behind = coat[:2], coat[2], -coat[3]
+        hair = hairy * (12 * behind).clamp(max=1) * (strand > 0.6)
+        near_edge = torch.exp(-((edge - behind) / 0.008).clamp_(min=0))  # the sleeve's shadow
+        skin = skin * ((1 - hair) * (1 - 0.45 * near_edge))
         worn = (behind > start) & (behind < end)
-        skin = torch.where(worn, cover[6:9].square() * (1 + 0.3 * fine).clamp(min=0), skin)
+        skin = torch.where(worn, cover[6:9].square() * (1 + 0.3 * fine).clamp_(min=0), skin)
         wave = across * (stripes * place[0]).sin() + down * (stripes * place[1]).sin()
         share = (0.5 + 4 * wave).clamp_(0, 1) * (across + down > 0)
         cuff = 1 + shade * (behind < edge + CUFF)

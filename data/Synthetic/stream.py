@@ -31,7 +31,7 @@ class SyntheticStream:
     """Iterable over batches; sample i depends on (seed, i) alone.
 
     Pictures are made on the device of `mano`. samples: how many make an epoch, of all processes, which
-    changes no sample; view: "own", "front" or "any" (poses.VIEWS); cone: how far (degrees) the camera is
+    changes no sample; view: one of poses.VIEWS or "any" of them; cone: how far (degrees) the camera is
     tilted from there; roll: rotation in the picture plane, at most so many degrees either way.
     Of `world` processes, the one of this `rank` makes every world-th batch of the epoch.
     without: groups of looks (scene.GROUPS) to leave out; it moves no hand.
