@@ -134,6 +134,7 @@ class Train:
     ema: Share = (
         0.0  # decay a step of the moving average of the weights, which then is what is tested; 0: none
     )
+    start_from: str | None = None  # a snapshot or shipped weights whose whole network is learned on from
     seed: CountOrZero = 0
     amp: Literal["auto", "on", "off"] = "auto"  # bf16 autocast; auto: on a GPU only
     log_every: Count = 50  # steps between TensorBoard scalars

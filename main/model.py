@@ -176,9 +176,14 @@ def model_from_snapshot(snapshot: dict[str, Any], mano: ManoLayer) -> nn.Module:
     UserError where the snapshot names settings or weights that this code does not have.
     """
     model = build_model(model_settings(snapshot["config"]["model"]), mano)
+    load_network(model, snapshot, "the snapshot does not fit the network it names")
+    return model.eval()
+
+
+def load_network(model: nn.Module, snapshot: dict[str, Any], complaint: str) -> None:
+    """The weights of a snapshot into a network; UserError that begins with `complaint` if they do not fit."""
     try:
         model.load_state_dict(snapshot["network"])
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()
-        raise UserError(f"the snapshot does not fit the network it names: {reason}") from None
-    return model.eval()
+        raise UserError(f"{complaint}: {reason}") from None

@@ -19,7 +19,7 @@ from common.utils.lock import only_writer
 from common.utils.logger import RunLog
 from main import build, cli
 from main.config import Config, override
-from main.model import build_model
+from main.model import build_model, load_network
 from main.presets import PRESETS, preset
 from main.resume import continued_config, last_snapshot
 
@@ -70,6 +70,10 @@ def build_trainer(config: Config, mano: ManoLayer, device: torch.device, log: Ru
     loader = build.training_data(config, mano, log.say)
     torch.manual_seed(settings.seed)  # initial weights; data sets draw from seeds of their own
     model = build_model(config.model, mano)
+    if settings.start_from is not None:
+        start = load_snapshot(Path(settings.start_from))
+        load_network(model, start, f"train.start_from={settings.start_from} is of another network")
+        log.say(f"the network goes on from {settings.start_from}")
     parameters = sum(p.numel() for p in model.parameters())
     log.say(
         f"{config.model.name}: {parameters / 1e6:.1f} M parameters, "

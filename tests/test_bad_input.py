@@ -197,6 +197,12 @@ def test_a_hostile_snapshot_runs_nothing(refused, tmp_path, save, recwarn):
 
 
 @synthetic
+def test_a_start_of_another_network_is_refused(refused, weights):
+    refused("is of another network", train, *TINY, *settings(start_from=weights, channels=32))
+    refused("no such file", train, *TINY, *settings(start_from="/none.pth"))
+
+
+@synthetic
 def test_a_hostile_hand_model_runs_nothing(refused, weights, tmp_path):
     for name in FILE_NAMES:
         (tmp_path / name).write_bytes(pickle.dumps({"v_template": Hostile(tmp_path / "trace")}))

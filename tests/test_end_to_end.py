@@ -50,6 +50,19 @@ def test_a_run_leaves_its_files(trained):
         assert snapshot["config"]["train"]["epochs"] == 2
 
 
+@SYNTHETIC
+def test_a_run_may_start_from_another_s_network(trained, tmp_path):
+    """At a learning rate of nothing, what it leaves is what it began with, but for BatchNorm's statistics."""
+    file = snapshot_path(trained.folder / "model_dump", 1)
+    still = settings(start_from=file, lr=1e-20, weight_decay=0)
+    assert run(train, *TINY, *still, "--exp", "after", *output_in(tmp_path), *trained.data) == 0
+    before = load_snapshot(file)["network"]
+    after = load_snapshot(snapshot_path(tmp_path / "after" / "model_dump", 1))["network"]
+    for name, value in before.items():
+        if "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(after[name], value, atol=1e-6, rtol=0)
+
+
 def test_train_test_demo(trained, tmp_path, capsys):
     where = [*output_in(trained.folder.parent), "--exp", trained.folder.name]
     assert run(test, "--test_epoch", 1, *where, *trained.data) == 0
