@@ -3,7 +3,10 @@
 import logging
 import os
 import socket
+import threading
 from collections.abc import Callable
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
 from typing import Any
 
 import torch
@@ -69,6 +72,7 @@ def launch(work: Callable[..., None], devices: list[torch.device], *args: Any) -
 def _process(
     rank: int, work: Callable[..., None], devices: list[torch.device], port: int, args: tuple
 ) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     device = devices[rank]
     if device.type == "cuda":
@@ -83,6 +87,12 @@ def _process(
         raise explained(error) or error from None
     # after an error the process just ends: its peers must not fail first, and hide the reason
     dist.destroy_process_group()
+
+
+def _end_with_parent() -> None:
+    """A process whose parent was killed would go on unseen, and write into a folder that nobody guards."""
+    wait([parent_process().sentinel])
+    os._exit(1)
 
 
 def rank() -> int:
