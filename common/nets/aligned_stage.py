@@ -23,7 +23,7 @@ from common.nets.mesh_stage import (
     rough_hands,
     start_at,
 )
-from common.utils.geometry import IMAGE_SIZE, fit_weak_perspective, weak_perspective
+from common.utils.geometry import IMAGE_SIZE, weak_perspective
 
 HIDDEN = 512  # channels of the layer before the rotations
 SMALLEST_SCALE = 80.0  # pixels a metre: a hand on 16 pixels; below, depths and shifts lose their meaning
@@ -143,11 +143,18 @@ def places(grid: HeatmapGrid, joints_img: Tensor) -> Tensor:
 
 
 def aligned_camera(joints: Tensor, joints_img: Tensor) -> Tensor:
-    """The weak-perspective camera (B,2,3) that best draws joints (B,2,21,3), about the wrist, at J."""
-    cam = fit_weak_perspective(joints, joints_img[..., :2])
-    scale = cam[..., :1].clamp_min(SMALLEST_SCALE)
-    centre = joints_img[..., :2].mean(-2) - scale * joints[..., :2].mean(-2)
-    return torch.cat([scale, centre], -1)
+    """The weak-perspective camera (B,2,3) that draws joints (B,2,21,3), about the wrist, where J is: the same
+    middle and the same spread. Least squares would draw a hand the smaller the less the poses agree."""
+    flat, pixels = joints[..., :2], joints_img[..., :2]
+    middle, place = flat.mean(-2), pixels.mean(-2)
+    spread = spread_of(pixels - place[..., None, :]) / spread_of(flat - middle[..., None, :])
+    scale = spread[..., None].clamp_min(SMALLEST_SCALE)
+    return torch.cat([scale, place - scale * middle], -1)
+
+
+def spread_of(offsets: Tensor) -> Tensor:
+    """Root of the sum of squares of (..., N, 2), with a finite gradient where all are 0."""
+    return (offsets.square().sum((-2, -1)) + 1e-8).sqrt()
 
 
 def camera_inputs(cam: Tensor) -> Tensor:
