@@ -14,6 +14,10 @@ from common.nets.heatmap import HeatmapGrid, soft_argmax
 from common.nets.joint_stage import FEATURE_SIDE, JointFeatureExtractor
 from common.nets.layers import PerHand
 
+# The mean over all places that a volume holds possible draws an unsure hand towards its middle, and small
+# (measured early in training: 0.85 of its true spread, at twice the sharpness 0.98, joints as far off).
+SHARPNESS = 2.0
+
 
 class Pyramid(nn.Module):
     """F*_h (B,2,A,S,S) and the early maps -> a map (B,2,c,s,s) of each hand.
@@ -57,7 +61,7 @@ class PyramidExtractor(JointFeatureExtractor):
         wide = self.before(wide.unflatten(0, maps.shape[:2]))
         with torch.autocast(adapted.device.type, enabled=False):  # joints in float32
             volume = self.heatmap(wide.float()).unflatten(2, (NUM_JOINTS, self.grid.bins))
-            index = soft_argmax(volume)
+            index = soft_argmax(SHARPNESS * volume)
         joints = {"joints_img": self.grid.to_joints(index), "heatmap": volume}
         return joints, self.sample(maps, index)
 
