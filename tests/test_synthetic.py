@@ -218,7 +218,8 @@ def test_hands_are_before_the_camera_and_in_the_picture(many):
 def test_pictures_without_hands_have_no_labels(layer, many):
     index = int((many[0].exists.sum(1) == 0).nonzero()[0])
     batch = add_targets(SyntheticStream(layer, 1, 9, 1).batch([index]), layer)
-    for key in ("joints_valid", "pose_valid", "present", "hand_type_valid", "rel_trans_valid", "joints"):
+    assert batch["hand_type"] == ["none"]
+    for key in ("joints_valid", "pose_valid", "present", "rel_trans_valid", "joints"):
         assert not batch[key].any(), key
     tensors = [value for value in batch.values() if torch.is_tensor(value)]
     assert all(value.isfinite().all() for value in tensors)
