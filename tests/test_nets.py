@@ -70,7 +70,7 @@ def test_mesh_graph_of_a_tetrahedron_is_complete():
 @pytest.mark.parametrize(("inputs", "outputs"), [(3, 5), (5, 3)])
 def test_gin_formula(inputs, outputs):
     layer, adjacency, x = (
-        GINConv(grid_graph(4), inputs, outputs),
+        GINConv(grid_graph(4), inputs, outputs, outputs),
         grid_adjacency(4),
         torch.randn(2, 16, inputs),
     )
@@ -80,7 +80,7 @@ def test_gin_formula(inputs, outputs):
 
 
 def test_chebyshev_formula():
-    layer, adjacency, x = ChebConv(grid_graph(4), 3, 5), grid_adjacency(4), torch.randn(2, 16, 3)
+    layer, adjacency, x = ChebConv(grid_graph(4), 3, 5, 5), grid_adjacency(4), torch.randn(2, 16, 3)
     root = torch.diag(adjacency.sum(1).rsqrt())
     scaled = (torch.eye(16) - root @ adjacency @ root) - torch.eye(16)  # 2 L / 2 - I
     terms = torch.cat([x, scaled @ x, (2 * scaled @ scaled - torch.eye(16)) @ x], -1)
@@ -141,6 +141,13 @@ def test_graph_part_starts_as_identity_and_learns(kind):
     block.graph(x).square().sum().backward()
     gradients = [p.grad for name, p in block.graph.named_parameters() if name.endswith("norm.weight")]
     assert any(g.abs().max() > 0 for g in gradients), "the graph part is dead"
+
+
+def test_the_tail_of_a_stack_is_as_wide_as_the_stack():
+    """Coordinates behind a hidden layer of three ReLUs die with these."""
+    tail = GraphStack("gin", grid_graph(2), 8, 16, 3)[-1].mlp
+    assert [layer.out_features for layer in (tail[0], tail[2])] == [16, 3]
+    assert GraphStack("gin", grid_graph(2), 16, 4, 16)[-1].mlp[0].out_features == 16
 
 
 def test_graph_stack_has_the_figures_layers():

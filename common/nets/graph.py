@@ -65,12 +65,12 @@ def mesh_graph(faces: Tensor) -> Graph:
 
 
 class GINConv(nn.Module):
-    """Graph isomorphism convolution, eps = 0: MLP(h + sum of neighbours)."""
+    """Graph isomorphism convolution, eps = 0: MLP(h + sum of neighbours); width: of its hidden layer."""
 
-    def __init__(self, graph: Graph, inputs: int, outputs: int):
+    def __init__(self, graph: Graph, inputs: int, outputs: int, width: int):
         super().__init__()
         self.graph = graph
-        self.mlp = nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU(), nn.Linear(outputs, outputs))
+        self.mlp = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         first, activation, second = self.mlp
@@ -85,9 +85,9 @@ class GINConv(nn.Module):
 class ChebConv(nn.Module):
     """Chebyshev spectral convolution with K = 3 terms (Defferrard et al. 2016)."""
 
-    def __init__(self, graph: Graph, inputs: int, outputs: int):
+    def __init__(self, graph: Graph, inputs: int, outputs: int, width: int):
         super().__init__()
-        self.graph = graph
+        self.graph = graph  # width: GIN's alone
         self.linear = nn.Linear(3 * inputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -129,9 +129,10 @@ class GraphStack(nn.Sequential):
         conv = GRAPH_CONVS[kind]
 
         def block(width: int) -> GraphBlock:
-            return GraphBlock(conv(graph, width, hidden), hidden)
+            return GraphBlock(conv(graph, width, hidden, hidden), hidden)
 
         middle = [block(hidden)]
         if kind == "gin":
             middle = [GraphResBlock(block(hidden), block(hidden)) for _ in range(3)]
-        super().__init__(block(inputs), *middle, conv(graph, hidden, outputs))
+        # three outputs behind three ReLUs would be dead as soon as these three are
+        super().__init__(block(inputs), *middle, conv(graph, hidden, outputs, max(hidden, outputs)))
