@@ -22,6 +22,7 @@ from common.utils.dist import mean_over_ranks, rank, world_size
 from common.utils.errors import UserError
 from common.utils.geometry import IMAGE_SIZE
 from common.utils.logger import RunLog
+from common.utils.optimisation import moving_average, parameter_groups, warmup_cosine
 from common.utils.progress import Progress
 
 Batch = dict[str, Any]
@@ -64,9 +65,9 @@ class Trainer:
         self.model = self.network
         if world_size() > 1:
             self.model = DistributedDataParallel(self.network, device_ids=[device] if cuda else None)
-        self.averaged = (
-            AveragedModel(self.network, avg_fn=moving_average(ema), use_buffers=True) if ema else None
-        )
+        self.averaged: AveragedModel | None = None
+        if ema:
+            self.averaged = AveragedModel(self.network, avg_fn=moving_average(ema), use_buffers=True)
         self.amp = amp == "on" or (amp == "auto" and cuda)
         self.grad_clip, self.log_every, self.picture_every = grad_clip, log_every, picture_every
         self.optimizer = torch.optim.AdamW(
@@ -241,41 +242,6 @@ def freeze_unread(network: nn.Module, read: set[str]) -> int:
     network.zero_grad(set_to_none=True)
     network.train(training)
     return sum(parameter.numel() for parameter in unread)
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices and filters decay; biases, normalisation and embeddings of one axis do not."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
-
-
-def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """One step of the average of a weight: it forgets faster at first, so that nothing is left of the start.
-    Counters are taken as they are."""
-
-    def step(average: Tensor, value: Tensor, steps: Tensor) -> Tensor:
-        if not average.is_floating_point():
-            return value
-        keep = ((1 + steps) / (10 + steps)).clamp(max=decay)
-        return average.lerp(value, 1 - keep)
-
-    return step
-
-
-def warmup_cosine(steps: int, warmup: float) -> Callable[[int], float]:
-    """Factor of the learning rate at a step: linear rise over the first part, cosine fall to 1 %."""
-    rise = max(1, round(steps * warmup))
-
-    def factor(step: int) -> float:
-        if step < rise:
-            return (step + 1) / rise
-        progress = min(1.0, (step - rise) / max(1, steps - rise))
-        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
-
-    return factor
 
 
 @torch.inference_mode()

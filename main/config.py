@@ -131,9 +131,7 @@ class Train:
     weight_decay: Weight = 0.02
     warmup: Share = 0.02  # part of the run over which the learning rate rises
     grad_clip: Positive = 5.0  # largest norm of the gradient
-    ema: Share = (
-        0.0  # decay a step of the moving average of the weights, which then is what is tested; 0: none
-    )
+    ema: Share = 0.0  # decay a step of the weights' moving average, which then is tested; 0: none
     start_from: str | None = None  # a snapshot or shipped weights whose whole network is learned on from
     seed: CountOrZero = 0
     amp: Literal["auto", "on", "off"] = "auto"  # bf16 autocast; auto: on a GPU only

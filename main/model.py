@@ -73,7 +73,7 @@ def build_lgnet(settings: Model, mano: ManoLayer) -> LGNet:
     adapted = lgblock.outputs
     grid = heatmap_grid(settings)
     if settings.joint_head == "pyramid" and boxes.extractor is JointFeatureExtractor:
-        extractor = pyramid_extractor(settings, adapted, early, settings.detach_joints)
+        extractor = pyramid_extractor(settings, grid, adapted, early, settings.detach_joints)
     else:
         feature = PerHand(lambda: nn.Conv2d(adapted, channels, 1))
         extractor = boxes.extractor(adapted, grid, feature, settings.detach_joints)
@@ -111,10 +111,9 @@ def heatmap_grid(settings: Model) -> HeatmapGrid:
 
 
 def pyramid_extractor(
-    settings: Model, adapted: int, early: tuple[int, ...], detach_joints: bool
+    settings: Model, grid: HeatmapGrid, adapted: int, early: tuple[int, ...], detach_joints: bool
 ) -> PyramidExtractor:
     """The joint head of ours, of F* with so many channels."""
-    grid = heatmap_grid(settings)
     return PyramidExtractor(
         settings.channels, grid, Pyramid(adapted, settings.channels, grid.side, early), detach_joints
     )
@@ -140,8 +139,9 @@ def build_eanet(settings: Model, mano: ManoLayer) -> EANet:
     )
     extractor, regressor = eanet_extractor(channels), Regressor(channels, settings.sjt_blocks, mano)
     if (settings.joint_head, settings.regressor) == ("pyramid", "aligned"):
-        extractor = pyramid_extractor(settings, 2 * channels, backbone.early_channels, detach_joints=True)
-        regressor = aligned_stage(settings, 2 * channels, extractor.grid, mano)
+        grid, adapted = heatmap_grid(settings), 2 * channels
+        extractor = pyramid_extractor(settings, grid, adapted, backbone.early_channels, detach_joints=True)
+        regressor = aligned_stage(settings, adapted, grid, mano)
     elif (settings.joint_head, settings.regressor) != ("paper", "paper"):
         raise UserError("eanet takes model.joint_head=pyramid with model.regressor=aligned, or neither")
     return EANet(

@@ -55,7 +55,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "quick": {  # the synthetic quick start: three minutes on two cores
         **SMALL,
         **OURS,
-            "data.synthetic_view": "own",  # from ahead too, telling the hands apart takes far more pictures
+        "data.synthetic_view": "own",  # from ahead too, telling the hands apart takes far more pictures
         "train.epochs": 2,
         "train.batch_size": 8,
         "train.log_every": 10,

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from common.hand.mano import ManoLayer, load_mano
+from data.Synthetic import SyntheticStream
 from main import train
 from main.cli import LOCAL_PATHS_VARIABLE
 from tests.scripts import TINY, Run, output_in, run, settings
@@ -20,6 +21,12 @@ os.environ[LOCAL_PATHS_VARIABLE] = os.devnull  # the paths of a developer's mach
 def hands() -> ManoLayer:
     """Both stand-in hands."""
     return load_mano()
+
+
+@pytest.fixture(scope="session")
+def stream(hands) -> SyntheticStream:
+    """Synthetic pictures of every view."""
+    return SyntheticStream(hands, 8, seed=3, samples=100)
 
 
 @pytest.fixture(scope="session")

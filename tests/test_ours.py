@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from common.base import moving_average
 from common.hand.joints import LEFT, RIGHT
 from common.hand.mano import load_mano
 from common.nets.aligned_stage import AlignedMeshStage, aligned_camera
@@ -14,6 +13,7 @@ from common.nets.mesh_stage import PresenceHead
 from common.nets.pyramid import Pyramid, PyramidExtractor
 from common.utils.errors import UserError
 from common.utils.geometry import project, weak_perspective
+from common.utils.optimisation import moving_average
 from main.config import override
 from main.model import build_model
 from main.presets import preset

@@ -5,7 +5,6 @@ import torch
 
 from common.eval.metrics import Metrics
 from common.hand.joints import LEFT, RIGHT
-from common.hand.mano import load_mano
 from common.nets.heatmap import HeatmapGrid
 from common.nets.losses import Criterion
 from common.targets import add_targets, annotated
@@ -23,13 +22,8 @@ SIZE = 256
 
 
 @pytest.fixture(scope="module")
-def layer():
-    return load_mano()
-
-
-@pytest.fixture(scope="module")
-def stream(layer):
-    return SyntheticStream(layer, 8, seed=3, samples=100)
+def layer(hands):
+    return hands
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from common.hand.joints import LEFT, RIGHT
-from common.hand.mano import load_mano
 from common.utils.image import read_image
 from data.Synthetic import SyntheticStream
 from data.Synthetic import layers as shapes
@@ -22,16 +21,6 @@ from data.Synthetic.stuff import plain
 from tool.synthetic import make_photos
 
 PICTURES = 24
-
-
-@pytest.fixture(scope="module")
-def layer():
-    return load_mano()
-
-
-@pytest.fixture(scope="module")
-def stream(layer):
-    return SyntheticStream(layer, 8, seed=3, samples=100)
 
 
 @pytest.fixture(scope="module")
@@ -55,16 +44,16 @@ def test_colors_are_display_values(batch):
     assert 0.15 < means.mean() < 0.6 and means.std() > 0.05
 
 
-def test_the_same_picture_alone_in_a_batch_and_again(layer, stream, batch):
-    again = SyntheticStream(layer, 1, seed=3, samples=100)
+def test_the_same_picture_alone_in_a_batch_and_again(hands, stream, batch):
+    again = SyntheticStream(hands, 1, seed=3, samples=100)
     for index in (0, 7, 13, 22):
         difference = (again.batch([index])["img"][0] - batch["img"][index]).abs()
         assert (difference > 2 / 255).float().mean() < 1e-3
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_a_group_is_left_out_and_no_hand_moves(layer, stream, batch, group):
-    bare = SyntheticStream(layer, 8, seed=3, samples=100, without=frozenset([group])).batch(range(PICTURES))
+def test_a_group_is_left_out_and_no_hand_moves(hands, stream, batch, group):
+    bare = SyntheticStream(hands, 8, seed=3, samples=100, without=frozenset([group])).batch(range(PICTURES))
     for key in ("joints", "pose", "shape", "K", "pivot_cam", "root_depth"):
         assert torch.equal(bare[key], batch[key]), key
     assert not torch.equal(bare["img"], batch["img"])
@@ -72,10 +61,10 @@ def test_a_group_is_left_out_and_no_hand_moves(layer, stream, batch, group):
         assert torch.equal(bare["present"], batch["present"])
 
 
-def test_without_things_nothing_is_held(layer, scene):
-    hands, K = scene
-    painter = SyntheticStream(layer, 8, 3, 10, without=frozenset(["objects"])).painter
-    cover = painter._cover(painter.draw(Draws(3, range(6), "looks"), hands, K))
+def test_without_things_nothing_is_held(hands, scene):
+    placed, K = scene
+    painter = SyntheticStream(hands, 8, 3, 10, without=frozenset(["objects"])).painter
+    cover = painter._cover(painter.draw(Draws(3, range(6), "looks"), placed, K))
     assert (cover.body != THING).all()
 
 

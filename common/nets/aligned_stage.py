@@ -23,7 +23,7 @@ from common.nets.mesh_stage import (
     rough_hands,
     start_at,
 )
-from common.utils.geometry import IMAGE_SIZE, weak_perspective
+from common.utils.geometry import crop_to_unit, weak_perspective
 
 HIDDEN = 512  # channels of the layer before the rotations
 SMALLEST_SCALE = 80.0  # pixels a metre: a hand on 16 pixels; below, depths and shifts lose their meaning
@@ -159,5 +159,4 @@ def spread_of(offsets: Tensor) -> Tensor:
 
 def camera_inputs(cam: Tensor) -> Tensor:
     """s, tx, ty (..., 3) -> log of the scale and the place, about [-1,1]."""
-    place = (2 * cam[..., 1:] + 1) / IMAGE_SIZE - 1
-    return torch.cat([(cam[..., :1] / PIXELS_PER_METRE).log(), place], -1)
+    return torch.cat([(cam[..., :1] / PIXELS_PER_METRE).log(), crop_to_unit(cam[..., 1:])], -1)

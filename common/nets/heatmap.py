@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.utils.geometry import IMAGE_SIZE
+from common.utils.geometry import IMAGE_SIZE, crop_to_unit
 
 CENTRE, CORNER = 0.5, 0.0  # where in its cell an index points: LGNet's map, EANet's map
 
@@ -64,7 +64,7 @@ class HeatmapGrid:
 
     def normalise(self, joints_img: Tensor) -> Tensor:
         """u, v, z (..., 3) -> about [-1, 1]: the crop, and the range of the depth bins."""
-        pixels = (2 * joints_img[..., :2] + 1) / IMAGE_SIZE - 1
+        pixels = crop_to_unit(joints_img[..., :2])
         return torch.cat([pixels, joints_img[..., 2:] * (2 / self.depth_range)], -1)
 
 
@@ -80,6 +80,6 @@ def soft_argmax(volume: Tensor) -> Tensor:
 
 def sample_at(maps: Tensor, pixels: Tensor) -> Tensor:
     """Bilinear samples of maps (B,C,H,W) of the whole crop at crop pixels (B,N,2) -> (B,N,C)."""
-    places = (2 * pixels[:, None] + 1) / IMAGE_SIZE - 1  # (B,1,N,2), align_corners=False
+    places = crop_to_unit(pixels[:, None])  # (B,1,N,2), align_corners=False
     sampled = F.grid_sample(maps.float(), places.float(), align_corners=False)
     return sampled.squeeze(2).transpose(1, 2)

@@ -59,11 +59,15 @@ class JointFeatureExtractor(nn.Module):
     def forward(self, adapted: Tensor, early: list[Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """F*_h (B,2,A,S,S) -> {joints_img (B,2,21,3), heatmap (B,2,21,Z,Y,X)},
         {joint_features F_J (B,2,21,c), joint_maps (B,2,c,S,S)}."""
-        with torch.autocast(adapted.device.type, enabled=False):  # joints in float32
-            volume = self.heatmap(adapted.float()).unflatten(2, (NUM_JOINTS, self.grid.bins))
-            index = soft_argmax(volume)
-        joints = {"joints_img": self.grid.to_joints(index), "heatmap": volume}
+        joints, index = self.read(adapted)
         return joints, self.sample(self.feature(adapted), index)
+
+    def read(self, maps: Tensor, sharpness: float = 1.0) -> tuple[dict[str, Tensor], Tensor]:
+        """Maps (B,2,.,Y,X) -> joints_img and heatmap, and the joints' heat-map indices (B,2,21,3)."""
+        with torch.autocast(maps.device.type, enabled=False):  # joints in float32
+            volume = self.heatmap(maps.float()).unflatten(2, (NUM_JOINTS, self.grid.bins))
+            index = soft_argmax(sharpness * volume)
+        return {"joints_img": self.grid.to_joints(index), "heatmap": volume}, index
 
     def sample(self, maps: Tensor, index: Tensor) -> dict[str, Tensor]:
         """The feature maps (B,2,c,S,S), and F_J (B,2,21,c) at heat-map indices (B,2,21,3)."""

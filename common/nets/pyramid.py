@@ -5,12 +5,10 @@ feature pyramid (Lin et al. 2017), and convolutions stand before the volumes.
 Shapes: B batch, 2 hands, S cells of F*_h, s cells of the finest map; Z, Y, X of the heat maps (heatmap.py).
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common.hand.joints import NUM_JOINTS
-from common.nets.heatmap import HeatmapGrid, soft_argmax
+from common.nets.heatmap import HeatmapGrid
 from common.nets.joint_stage import FEATURE_SIDE, JointFeatureExtractor
 from common.nets.layers import PerHand
 
@@ -58,11 +56,7 @@ class PyramidExtractor(JointFeatureExtractor):
         """F*_h and the early maps -> as JointFeatureExtractor; joint_maps (B,2,c,s,s)."""
         maps = self.feature(adapted, early)
         wide = F.pad(maps.flatten(0, 1), (self.grid.margin,) * 4, mode="replicate")
-        wide = self.before(wide.unflatten(0, maps.shape[:2]))
-        with torch.autocast(adapted.device.type, enabled=False):  # joints in float32
-            volume = self.heatmap(wide.float()).unflatten(2, (NUM_JOINTS, self.grid.bins))
-            index = soft_argmax(SHARPNESS * volume)
-        joints = {"joints_img": self.grid.to_joints(index), "heatmap": volume}
+        joints, index = self.read(self.before(wide.unflatten(0, maps.shape[:2])), SHARPNESS)
         return joints, self.sample(maps, index)
 
 

@@ -13,7 +13,7 @@ from common.nets.graph import GraphStack, mesh_graph
 from common.nets.heatmap import HeatmapGrid, sample_at
 from common.nets.layers import fold_hands
 from common.nets.mesh_stage import PIXELS_PER_METRE
-from common.utils.geometry import IMAGE_SIZE, weak_perspective
+from common.utils.geometry import crop_to_unit, weak_perspective
 
 REACH = 0.1  # metres; vertex positions enter the graph divided by it
 
@@ -102,7 +102,7 @@ class RefineStage(nn.Module):
 
     def crop_places(self, pixels: Tensor) -> Tensor:
         """Crop pixels (B,2,N,2) -> about [-1,1], as the right hand would see them."""
-        return ((2 * pixels + 1) / IMAGE_SIZE - 1) * self.mirror[..., :2]
+        return crop_to_unit(pixels) * self.mirror[..., :2]
 
     def disagreement(self, joints_img: Tensor, joints_rough: Tensor, cam: Tensor) -> list[Tensor]:
         """The camera (B,2,3), and J minus the rough joints as it draws them, (B,2,42)."""

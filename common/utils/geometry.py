@@ -105,6 +105,11 @@ def weak_perspective(points: Tensor, cam: Tensor) -> Tensor:
     return cam[..., None, :1] * points[..., :2] + cam[..., None, 1:]
 
 
+def crop_to_unit(pixels: Tensor) -> Tensor:
+    """Crop pixels (...) -> -1 to 1 from border to border of the crop."""
+    return (2 * pixels + 1) / IMAGE_SIZE - 1
+
+
 def fit_weak_perspective(points: Tensor, pixels: Tensor) -> Tensor:
     """Least-squares camera (..., 3) = s, tx, ty that draws points (..., N, 3) at pixels (..., N, 2)."""
     flat = points[..., :2]

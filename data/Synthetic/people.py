@@ -10,7 +10,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from common.hand.joints import RIGHT
 from data.Synthetic.draws import Draws
 from data.Synthetic.layers import Layers, Material, choose, joined, stack
 from data.Synthetic.photos import FACE, FACE_MIDDLE, FACE_WIDTH, WOOD
@@ -122,7 +121,7 @@ def _torso(draws: Draws, place: _Place, body: Body, width: Tensor) -> Layers:
 
 def _upper_arms(draws: Draws, place: _Place, body: Body, width: Tensor) -> Layers:
     """From the shoulders to the elbows: in a sleeve, or bare out of a short one."""
-    side = place.shown.new_tensor((-1.0, 1.0) if RIGHT == 0 else (1.0, -1.0))
+    side = place.shown.new_tensor((-1.0, 1.0))  # the right arm is on the left, seen from ahead
     top = place.at(0.9 * width[:, None] * side, torch.full_like(body.elbows[..., 0], 0.05))
     down = body.elbows - top  # (B,2,2)
     arms = [_limb(body, top, down, ARM), _limb(body, top, 0.45 * down, 1.25 * ARM)]
