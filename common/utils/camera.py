@@ -33,6 +33,14 @@ class Camera:
         """(3,3)."""
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1.0]])
 
+    def turn_to(self, pixel: ArrayLike) -> NDArray[np.float64]:
+        """(3,3) the least rotation that takes straight ahead, +z, to the ray through a pixel (2,)."""
+        u, v = pixel
+        ray = np.array([(u - self.cx) / self.fx, (v - self.cy) / self.fy, 1.0])
+        x, y, z = ray / np.linalg.norm(ray)
+        cross = np.array([[0, 0, x], [0, 0, y], [-x, -y, 0]])  # of +z with the ray
+        return np.eye(3) + cross + cross @ cross / (1 + z)
+
     def project(self, points: ArrayLike) -> NDArray[np.float64]:
         """Points (...,3) in metres -> pixels (...,2)."""
         points = np.asarray(points, np.float64)
