@@ -45,7 +45,7 @@ def test_cameras_that_see_nothing_still_place_hands_in_front(scale):
 
 def test_the_default_looks_at_the_middle():
     camera = centred_camera((640, 480))
-    assert camera.source == "default" and camera.fx == camera.fy == pytest.approx(1.2 * 640)
+    assert camera.source == "default" and camera.fx == camera.fy == pytest.approx(1.5 * 640)
     assert np.allclose(camera.project([0, 0, 2.0]), [319.5, 239.5])
     assert np.allclose(camera.K @ [0, 0, 1], [319.5, 239.5, 1])
     assert centred_camera((640, 480), 500.0).source == "given"
@@ -59,7 +59,7 @@ def test_exif(tmp_path, millimetres, expected):
     assert exif_focal(tmp_path / "x.jpg") == (pytest.approx(expected) if expected else None)
     camera = file_camera(tmp_path / "x.jpg", (300, 400))
     assert camera.source == ("exif" if expected else "default")
-    assert camera.fx == pytest.approx(400 * (expected or 1.2))
+    assert camera.fx == pytest.approx(400 * (expected or 1.5))
     (tmp_path / "broken.jpg").write_bytes((tmp_path / "x.jpg").read_bytes()[:50])
     assert exif_focal(tmp_path / "broken.jpg") is None and exif_focal(tmp_path / "none.jpg") is None
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
-NORMAL = 1.2  # default focal length in longer sides of the picture: a lens of 45 degrees
+NORMAL = 1.5  # default focal length in longer sides of the picture: a lens of 37 degrees
 NEAREST = 0.05  # metres; no hand is nearer to a camera
 FILM = 36.0  # mm, longer side of the film that EXIF's equivalent focal length is told for
 BROKEN = (OSError, UnidentifiedImageError, ValueError, TypeError, SyntaxError)  # as Pillow raises them
