@@ -23,6 +23,7 @@ LOOKS = 3  # at most, after the windows
 SETTLED = 0.8  # overlap of two boxes that are the same
 SEARCH_EVERY = 15  # frames of a video
 SAME_CROP = 0.75  # overlap of two crops from which on the old one will do: a crop that moves shakes the hands
+VOTES = 1.9  # what looks that agree weigh together, at least: a hand that two of them are nearly sure of
 AGREE = 0.3  # overlap of two boxes that mean the same hands
 
 
@@ -109,9 +110,10 @@ def agreed_look(looks: Sequence[TwoHands]) -> TwoHands | None:
     boxes = [hands_box(look) for look in looks]
     weights = [certainty(look) for look in looks]
     shared = np.array([[overlap(one, other) for other in boxes] for one in boxes])
-    best = int((shared @ np.array(weights)).argmax())
+    votes = shared @ np.array(weights)
+    best = int(votes.argmax())
     agreeing = (shared[best] >= AGREE).sum()  # itself among them
-    return looks[best] if agreeing >= 2 else None
+    return looks[best] if agreeing >= 2 and votes[best] >= VOTES else None
 
 
 def overlap(first: NDArray, second: NDArray) -> float:

@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import torch
+
 from common.hand.joints import HANDS
 from common.utils.camera import Camera, centred_camera, file_camera
 from common.utils.checkpoint import snapshot_epochs, snapshot_path
@@ -23,13 +25,22 @@ from main.video import WHOLE_VIDEO, VideoOptions, VideoRun
 
 def load(args: argparse.Namespace, config: Config, default: Path) -> Predictor:
     """The network that the options name, said on the screen."""
-    device = parse_devices(args.gpu)[0]
+    device = one_device(args.gpu)
     checkpoint = choose_checkpoint(args, config, default)
     predictor = load_predictor(checkpoint, device, config.paths.smplx_path, threshold=args.threshold)
     print(f"hand model: {predictor.mano.name}{cli.describe_local_paths(config)}")
     print(f"weights: {predictor.weights}")
     print(f"device: {predictor.device}")
     return predictor
+
+
+def one_device(text: str | None) -> torch.device:
+    """--gpu as typed; besides what training takes, `mps`: a Mac's own GPU."""
+    if text != "mps":
+        return parse_devices(text)[0]
+    if not torch.backends.mps.is_available():
+        raise UserError("--gpu mps: this torch finds no GPU of a Mac here; use --gpu cpu")
+    return torch.device("mps")
 
 
 def choose_checkpoint(args: argparse.Namespace, config: Config, default: Path) -> Path:

@@ -43,7 +43,7 @@ class SeesSquares(nn.Module):
         v, u = (picture.mean(0) > 0.6).nonzero(as_tuple=True)
         if len(u) and 0.15 * 256 <= u.max() - u.min() <= 0.9 * 256:
             low, high = torch.stack([u.min(), v.min()]), torch.stack([u.max(), v.max()])
-            pred["present"] = torch.tensor([[3.0, -5.0]])
+            pred["present"] = torch.tensor([[5.0, -5.0]])
             pred["joints_img"][0, 0, :, :2] = low + self.spread * (high - low)
             size = float((high - low).max())
             joints = pred["joints"][0, 0, :, :2]
