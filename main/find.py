@@ -127,7 +127,8 @@ def overlap(first: NDArray, second: NDArray) -> float:
 class Tracker:
     """Frames of a video in order -> hands: it follows them, and searches again when they are gone.
 
-    A lost hand is searched every SEARCH_EVERY frames; so is the second one while only one is seen.
+    Every SEARCH_EVERY frames at most it searches for hands that are lost, or small in the crop, and for the
+    second one while only one is seen.
     """
 
     def __init__(self, predictor: Predictor):
@@ -138,9 +139,10 @@ class Tracker:
     def __call__(self, frame: NDArray[np.uint8], camera: Camera) -> TwoHands:
         self.wait -= 1
         hands = self.predictor(frame, self.box, camera=camera)
-        if hands.is_present.sum() < 2 and self.wait <= 0:
+        if self.wait <= 0 and (hands.is_present.sum() < 2 or not fills(hands)):
             found = find_hands(self.predictor, frame, camera)
-            hands = max(hands, found, key=certainty)
+            if not fills(hands) or certainty(found) > certainty(hands):
+                hands = found
             self.wait = SEARCH_EVERY
         self._follow(hands)
         return hands

@@ -63,7 +63,9 @@ class Session:
     def run(self, sources: list[Source]) -> None:
         """Every source; one that cannot be read is named, the rest is done. UserError at the end if any."""
         failures = []
-        for source in sources:
+        for number, source in enumerate(sources, 1):
+            of = f"{number} of {len(sources)}, " if len(sources) > 1 else ""
+            print(f"{of}{source.kind}: {source.place}{' (synthetic example)' if self.args.synthetic else ''}")
             try:
                 self._source(source)
             except UserError as error:
@@ -87,8 +89,6 @@ class Session:
             picture = read_image(source.place)
         args, size = self.args, (picture.shape[1], picture.shape[0])
         camera = self.camera(size) or file_camera(source.place, size)
-        synthetic = args.synthetic
-        print(f"picture: {source.place}{' (synthetic example)' if synthetic else ''}")
         with self.stages("network"):
             if args.bbox is not None or args.whole:
                 hands = self.predictor(picture, args.bbox, args.attention, camera)
@@ -96,13 +96,12 @@ class Session:
                 hands = find_hands(self.predictor, picture, camera, args.attention)
         self.tell(hands)
         with self.stages("draw and write"):
-            paths = save(hands, self.output, source.stem, str(source.place), synthetic, args.save)
+            paths = save(hands, self.output, source.stem, str(source.place), args.synthetic, args.save)
         for path in paths:
             print(f"wrote {path}")
 
     def _video(self, source: Source) -> None:
         args = self.args
-        print(f"{source.kind}: {source.place}")
         options = VideoOptions(
             camera=self.camera,
             kinds=WHOLE_VIDEO if args.save == KINDS else args.save,

@@ -140,3 +140,10 @@ def test_a_hand_that_leaves_and_comes_back(predictor):
     assert not any(track(empty, camera).is_present.any() for _ in range(3))
     found = [track(there, camera).is_present[0] for _ in range(SEARCH_EVERY)]
     assert found[-1]
+
+
+def test_the_first_frame_of_a_video_is_searched(predictor):
+    picture, box = scene(500, 200, 200)
+    assert predictor(picture).is_present[0]  # in the whole picture, small
+    hands = Tracker(predictor)(picture, centred_camera((1280, 720)))
+    assert fills(hands) and overlap(hands_box(hands), box) > 0.85
