@@ -10,6 +10,7 @@ from common.show.figures import HAND_COLORS, three_views
 from common.show.vis import Picture, caption, draw_box, draw_meshes, draw_skeleton
 from main.hand_values import HandValues
 
+BONES_ACROSS = 200  # so many bones beside each other are as wide as the crop
 VIEW_SIDE = 512  # pixels of each of the three views
 
 
@@ -33,10 +34,10 @@ def draw_hands(hands: HandValues) -> Picture:
 
 def skeleton(hands: HandValues) -> Picture:
     """The final mesh's joints and bones over the picture."""
-    picture = hands.picture
+    picture, width = hands.picture, max(1, round(hands.box[2] / BONES_ACROSS))
     for i in range(len(HANDS)):
         if hands.is_present[i]:
-            picture = draw_skeleton(picture, hands.joints_2d[i], BONES, HAND_COLORS[i].tolist())
+            picture = draw_skeleton(picture, hands.joints_2d[i], BONES, HAND_COLORS[i].tolist(), width=width)
     return caption(picture, f"prediction, joints ({hands.hand_model})")
 
 

@@ -86,13 +86,17 @@ def draw_skeleton(
     bones: Sequence[tuple[int, int]],
     color: Sequence[float],
     valid: NDArray | None = None,
+    width: int | None = None,
 ) -> Picture:
-    """Draw joints (N,2), in pixels, and the bones between valid (N,) ones; colour RGB in [0,1]."""
+    """Draw joints (N,2), in pixels, and the bones between valid (N,) ones; colour RGB in [0,1].
+
+    width: of the bones in pixels; None: as suits hands that fill the picture.
+    """
     result = picture.copy()
     shown = np.isfinite(joints).all(-1) & (np.abs(joints) < 1e5).all(-1)
     if valid is not None:
         shown &= valid.astype(bool)
-    width = max(1, round(max(picture.shape[:2]) / 256))
+    width = width or max(1, round(max(picture.shape[:2]) / 256))
     rgb = [round(255 * part) for part in color]
     places = np.where(shown[:, None], joints, 0).round().astype(int).tolist()
     for start, end in bones:
