@@ -178,4 +178,5 @@ def _interhand(
         augment=augment,
         seed=seed,
         log=log,
+        cache_dir=paths.cache_dir,
     )

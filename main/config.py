@@ -29,6 +29,7 @@ class Paths:
     root_net_output_path: str | None = None  # RootNet's JSON (or its folder); none = not used
     hic_path: str | None = None  # HIC, to test on instead
     folder_path: str | None = None  # a folder of pictures (RGB2Hands, EgoHands), to test on instead
+    cache_dir: str | None = None  # where arrays of the annotations are kept; none = beside them
     output_dir: str = "output"  # from the repository root
 
 

@@ -249,9 +249,10 @@ def test_rootnet_of_another_split_is_refused(interhand, hands):
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the four real pictures are not at hand")
-def test_real_pictures(hands):
+def test_real_pictures(hands, tmp_path):
     lines = []
-    data = InterHand26M(hands, REAL / "annotations", REAL / "images", split="train", log=lines.append)
+    folders = (REAL / "annotations", REAL / "images")
+    data = InterHand26M(hands, *folders, split="train", log=lines.append, cache_dir=tmp_path)
     table = [derived(data[index]) for index in range(len(data))]
     assert sorted(s["hand_type"] for s in table) == ["interacting", "interacting", "left", "right"]
     assert any("joints alone" in line for line in lines)
