@@ -10,10 +10,9 @@ import pytest
 from common.hand.joints import INTERHAND_TO_JOINTS, LEFT, RIGHT, WRIST
 from common.targets import add_targets
 from common.utils.errors import UserError
-from data.base import collate
 from data.InterHand26M import InterHand26M
 from data.loader import build_loader
-from tests.interhand_set import FRAMES, VIEWS, derived, load, read, samples, to_camera, views
+from tests.interhand_set import FRAMES, VIEWS, collate, derived, load, read, samples, to_camera, views
 
 REAL = Path(__file__).parents[2] / "shared" / "real" / "interhand2.6m_sample"
 

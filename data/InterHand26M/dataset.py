@@ -1,7 +1,7 @@
 """InterHand2.6M v1.0 (Moon et al., ECCV 2020) as contract samples."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from common.hand.mano import ManoLayer
 from common.utils.errors import UserError
-from data.augment import AugmentSettings, turned_pose
-from data.base import HandDataset
+from data.augment import AugmentSettings, turned, turned_pose
+from data.base import HandDataset, Records
 from data.cache import user_cache
 from data.InterHand26M import boxes, files, index
 from data.json_files import HAND_TYPES
@@ -107,41 +107,53 @@ class InterHand26M(HandDataset):
 
     def record(self, index: int) -> dict[str, Any]:
         """One raw record, in the camera of its picture (see data/base.py)."""
-        row = self.rows[index]
-        frame, camera = self.index["frame"][row], self.index["camera"][row]
+        return {key: values[0] for key, values in self.records([index])[0].items()}
+
+    def records(self, indices: Sequence[int]) -> tuple[Records, list[int], list[str]]:
+        """Of some samples, each in the camera of its picture; reads no picture, so none is at fault."""
+        chosen = np.asarray(indices)
+        rows = self.rows[chosen]
+        frame, camera = self.index["frame"][rows], self.index["camera"][rows]
         rotation, translation = self.index["rotation"][camera], self.index["translation"][camera]
         shape = self.fits["shape"][frame]
-        hands = boxes.hands_of(self.index["hand_type"][row])
+        hands = boxes.hands_of(self.index["hand_type"][rows])
         fit_valid = self.fits["fit_valid"][frame] & hands
         shape_valid = fit_valid & (np.abs(shape) <= MAX_BETA).all(-1)
-        return {
-            "id": str(self.index["id"][row]),
-            "image_path": self._path(row),
-            "hand_type": HAND_TYPES[self.index["hand_type"][row]],
-            "human_annotated": bool(self.index["human"][row]),
-            "hand_type_valid": self.index["hand_type_valid"][row],
+        joints = turned(self.index["joints"][frame], rotation) + translation[:, None, None]
+        records = {
+            "id": self.index["id"][rows].astype(str).tolist(),
+            "image_path": self._paths(rows),
+            "hand_type": [HAND_TYPES[number] for number in self.index["hand_type"][rows].tolist()],
+            "human_annotated": self.index["human"][rows].tolist(),
+            "hand_type_valid": self.index["hand_type_valid"][rows],
             "K_orig": self.index["K"][camera],
-            "image_size": self.index["size"][row],
-            "joints": self.index["joints"][frame] @ rotation.T + translation,
+            "image_size": self.index["size"][rows],
+            "joints": joints,
             "joints_valid": self.index["joints_valid"][frame],
-            "in_picture": self.index["in_picture"][row],
+            "in_picture": self.index["in_picture"][rows],
             "pose": turned_pose(self.fits["pose"][frame], rotation),
             "pose_valid": fit_valid,
             "shape": shape,
             "shape_valid": shape_valid,
-            "pivot_cam": self.placed["pivot"][frame] @ rotation.T + translation,
+            "pivot_cam": turned(self.placed["pivot"][frame], rotation) + translation[:, None],
             "present": hands,
-            **self._box_and_depth(index, row),
+            **self._boxes_and_depths(chosen, rows),
         }
+        return records, list(range(len(rows))), []
 
     def _column(self, name: str) -> NDArray:
         """A column of the index for the rows that are kept."""
         return self.index[name][self.rows]
 
-    def _path(self, row: int) -> str:
-        """The file of a picture."""
-        folder = self.index["folders"][self.index["folder"][row]]
-        return os.path.join(self.images, folder.decode(), self.index["file"][row].decode())
+    def _paths(self, rows: NDArray[np.int32]) -> list[str]:
+        """The files of some pictures."""
+        folders = self.index["folders"][self.index["folder"][rows]].tolist()
+        files = self.index["file"][rows].tolist()
+        root = str(self.images)
+        return [
+            os.path.join(root, folder.decode(), file.decode())
+            for folder, file in zip(folders, files, strict=True)
+        ]
 
     def _keep(self, what: str, keep: NDArray[np.bool_]) -> None:
         """Drop the records where `keep` (N,) is not set, and say how many are left."""
@@ -219,14 +231,14 @@ class InterHand26M(HandDataset):
             )
             self.log(f"  boxes: {self.about_boxes}")
 
-    def _box_and_depth(self, index: int, row: int) -> dict[str, NDArray]:
-        """Square box, and RootNet's depths of the wrists with whether they are any."""
-        found = {"box": self.placed["box"][row], "root_depth": np.zeros(2), "root_depth_valid": np.zeros(2)}
-        if self.rootnet is None or self.rootnet_row[index] < 0:
-            return found
-        its = self.rootnet_row[index]
-        if self.its_boxes[index]:
-            found["box"] = self.rootnet["box"][its]
-        found["root_depth"] = self.rootnet["depth"][its]
-        found["root_depth_valid"] = self.rootnet["valid"][its]
-        return found
+    def _boxes_and_depths(self, chosen: NDArray[np.int64], rows: NDArray[np.int32]) -> Records:
+        """Square boxes, and RootNet's depths of the wrists with whether they are any."""
+        box = self.placed["box"][rows]
+        depth, valid = np.zeros((len(rows), 2)), np.zeros((len(rows), 2))
+        if self.rootnet is not None and len(self.rootnet["id"]):
+            its = self.rootnet_row[chosen]
+            known = (its >= 0)[:, None]
+            box = np.where(self.its_boxes[chosen][:, None], self.rootnet["box"][its], box)
+            depth = np.where(known, self.rootnet["depth"][its], 0)
+            valid = np.where(known, self.rootnet["valid"][its], 0)
+        return {"box": box, "root_depth": depth, "root_depth_valid": valid}
