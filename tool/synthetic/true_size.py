@@ -1,12 +1,12 @@
 """Annotations as large as InterHand2.6M's training split, of made-up hands: to measure how they are read.
 
 Legend: F time steps, N records. The files have the real ones' keys, spelling and about their sizes; the
-pictures are empty files.
+pictures are what is given, or empty files.
 """
 
 import json
-from collections.abc import Iterator
-from itertools import count
+from collections.abc import Iterator, Sequence
+from itertools import count, cycle
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +23,10 @@ FLAGS = json.dumps([[1]] * 42)
 FEWER_FLAGS = json.dumps([[1]] * 30 + [[0]] * 12)
 
 
-def write_true_size(root: Path, mano: ManoLayer, records: int = RECORDS) -> Path:
-    """Write annotations/train and images/train under `root` -> the data file."""
+def write_true_size(
+    root: Path, mano: ManoLayer, records: int = RECORDS, pictures: Sequence[bytes] = (b"",)
+) -> Path:
+    """Write annotations/train and images/train under `root` -> the data file; the pictures take turns."""
     folder = root / "annotations" / "train"
     folder.mkdir(parents=True)
     steps = list(_steps(records))
@@ -44,7 +46,7 @@ def write_true_size(root: Path, mano: ManoLayer, records: int = RECORDS) -> Path
     human = (number for number, *_ in _entries(steps, records) if number > 909_068 or number % 12 == 0)
     ids = "".join(f"{number}\n" for number in human)
     (root / "annotations" / "aid_human_annot_train.txt").write_text(ids)
-    _touch_pictures(root / "images" / "train", steps, records)
+    _write_pictures(root / "images" / "train", steps, records, pictures)
     return path
 
 
@@ -152,11 +154,12 @@ def _cameras(steps: list, hands: dict[str, np.ndarray]) -> dict[str, dict]:
     return {str(number): capture for number in sorted({capture for capture, _, _ in steps})}
 
 
-def _touch_pictures(root: Path, steps: list, records: int) -> None:
+def _write_pictures(root: Path, steps: list, records: int, pictures: Sequence[bytes]) -> None:
     made = set()
-    for _, capture, sequence, camera, frame in _entries(steps, records):
+    entries = zip(_entries(steps, records), cycle(pictures))  # noqa: B905 (one of them never ends)
+    for (_, capture, sequence, camera, frame), content in entries:
         folder = root / f"Capture{capture}" / sequence / f"cam{camera}"
         if folder not in made:
             folder.mkdir(parents=True)
             made.add(folder)
-        (folder / f"image{frame}.jpg").touch()
+        (folder / f"image{frame}.jpg").write_bytes(content)
