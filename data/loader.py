@@ -116,13 +116,14 @@ def build_loader(
     log: Callable[[str], None] = print,
 ) -> EpochLoader:
     """Batches of a map-style data set, on the CPU, pinned where there is a GPU; at most as many workers
-    as there are cores.
+    as there are cores, which the processes of a machine share.
 
     Training shuffles and drops the last broken batch; otherwise the order is that of the data set
     and nothing is left out but pictures that cannot be read: where they are more than the share `unreadable`
     of this process's samples, iterating raises UserError.
     """
-    workers = min(workers, available_cores())
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", world))  # of this machine; torchrun says so
+    workers = min(workers, max(1, available_cores() // processes))
     sampler = EpochSampler(len(dataset), training, seed, rank, world)
     loader = EpochLoader(
         dataset,

@@ -41,6 +41,7 @@ class Data:  # what to train on; a test starts from the defaults but where said
     use_fits: bool = True  # MANO fits; switch off where smplx_path is not the model they were made with
     workers: CountOrZero = 4  # loader processes, at most one a core; 0 loads in the process itself
     limit: Count | None = None  # only the first records of a split
+    unreadable: Share = 0.01  # of a process's pictures; more that cannot be read end the run
     synthetic_cone: Degrees = 60.0  # half angle of wrist orientations; of training
     synthetic_view: Literal["any", "own", "front", "above", "side", "free"] = "any"  # of tests, too
     synthetic_roll: Degrees = 30.0  # rotation in the picture plane either way; of training
