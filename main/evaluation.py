@@ -49,7 +49,8 @@ def run(
         consumers["save"] = kept.add
     spent = gather(metrics, evaluate(predict, loader, mano, device, consumers))
     if rank() == 0:
-        about = replace(about, metrics_per_second=_rate(spent, "metrics"))
+        # once more, for now it is known which pictures could not be read
+        about = replace(about, metrics_per_second=_rate(spent, "metrics"), data_notes=loader.notes())
         if about.checkpoint:  # else the predictions were only read
             about = replace(about, pictures_per_second=_rate(spent, "predict"))
         tested = results(metrics, about, notes, loader.strata())
