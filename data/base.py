@@ -8,6 +8,7 @@ A raw record is a dict; numpy, metres, camera of the original picture, hands (ri
 wrist first. Where a validity is 0 the value may be anything finite.
   id str; hand_type "right" | "left" | "interacting"; human_annotated bool; hand_type_valid bool
   image_path, or image (H,W,3) uint8 RGB
+  where `content` gives but a part of a picture: corner (2,) its first pixel, brightness of the whole picture
   K_orig (3,3); image_size (2,) width, height; box (4,) square, in pixels
   joints (2,21,3), joints_valid (2,21); in_picture (2,21) annotated and inside the original picture
   pose (2,16,3), shape (2,10), pivot_cam (2,3) of the MANO fit; pose_valid, shape_valid (2,)
@@ -33,7 +34,7 @@ from common.hand.joints import HANDS
 from common.utils.errors import UserError
 from data import augment
 from data.augment import AugmentSettings
-from data.batch import Batch, Records, stacked, to_batch
+from data.batch import Batch, Records, content_of_file, stacked, to_batch
 
 # Beyond the contract: sentences on pictures that could not be read; the loader takes them out.
 FAULTS = "faults"
@@ -92,6 +93,10 @@ class HandDataset(Dataset, ABC):
                 faults.append(str(error))
         return stacked(found), places, faults
 
+    def content(self, records: Records, row: int) -> NDArray[np.uint8]:
+        """The bytes of a picture; UserError, naming it, where there are none."""
+        return content_of_file(records, row)
+
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """What torch's loader asks for a batch by: the batch itself."""
         return self.batch(indices)
@@ -139,7 +144,7 @@ class HandDataset(Dataset, ABC):
             throws = [augment.draw(self._chance(indices[place]), self.augment) for place in places]
         if not places:
             return {}, places, faults
-        batch, readable, more = to_batch(records, throws, quick=self.augment is not None)
+        batch, readable, more = to_batch(records, throws, self.augment is not None, self.content)
         return batch, [places[row] for row in readable], faults + more
 
 

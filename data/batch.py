@@ -7,7 +7,7 @@ leading axis B, zeros where not valid, the outlines filled as silhouettes, the p
 are float32 but `img`, which keeps the levels of the file; colours change on the device (common/targets.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -69,24 +69,35 @@ def stacked(records: Sequence[dict[str, Any]]) -> Records:
     return together
 
 
+def content_of_file(records: Records, row: int) -> NDArray[np.uint8]:
+    """The bytes of a record's picture."""
+    return read_content(records["image_path"][row])
+
+
 def to_batch(
-    records: Records, throws: Sequence[AugmentParams], quick: bool = False
+    records: Records,
+    throws: Sequence[AugmentParams],
+    quick: bool = False,
+    content: Callable[[Records, int], NDArray[np.uint8]] = content_of_file,
 ) -> tuple[Batch, list[int], list[str]]:
     """Records and one throw for each -> the batch of those whose pictures can be read, their rows, a sentence
     on each of the others. ValueError, naming the sample, where they break the contract.
 
-    quick: JPEGs may be decoded smaller where the crop allows it (common/utils/image.py).
+    quick: JPEGs may be decoded smaller where the crop allows it (common/utils/image.py). content: gives the
+    bytes of a record's picture, or of the part that begins at its `corner`.
     """
     cut = augment.apply(records, throws)
     cut["img"] = np.empty((len(throws), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
-    cut["brightness"] = np.zeros(len(throws))
+    measured = np.zeros(len(throws))
     rows, faults = [], []
     for row in range(len(throws)):
         try:
-            cut["brightness"][row] = _draw(cut, row, quick)
+            level = _draw(cut, row, quick, content)
+            measured[row] = level
             rows.append(row)
         except UserError as error:
             faults.append(str(error))
+    cut.setdefault("brightness", measured)
     facts = _facts(cut)
     check(facts)
     if faults:
@@ -94,12 +105,13 @@ def to_batch(
     return _as_tensors(facts) if rows else {}, rows, faults
 
 
-def _draw(cut: Records, row: int, quick: bool) -> float:
-    """Draw one crop into `img` -> the mean level of the whole picture."""
+def _draw(cut: Records, row: int, quick: bool, content: Callable[[Records, int], NDArray[np.uint8]]) -> float:
+    """Draw one crop into `img` -> the mean level of the picture that was read."""
     affine, out = cut["affine"][row], cut["img"][row]
     if "image" not in cut:
-        path = cut["image_path"][row]
-        return cut_from_file(read_content(path), path, affine, out, quick)
+        if "corner" in cut:  # the picture's pixels from those of its part
+            affine = np.column_stack([affine[:, :2], apply_affine(affine, cut["corner"][row])])
+        return cut_from_file(content(cut, row), cut["image_path"][row], affine, out, quick)
     image = cut["image"][row]
     warp(image, affine, IMAGE_SIZE, out)
     return sum(cv2.mean(image)[:3]) / 3

@@ -15,6 +15,7 @@ from data.base import HandDataset, Records
 from data.cache import user_cache
 from data.InterHand26M import boxes, files, index
 from data.json_files import HAND_TYPES
+from data.pack import Pack, archives, parts, reach
 
 CHOICES = {"split": files.SPLITS, "subset": ("H", "M", "H+M"), "hands": ("IH", "SH", "all")}
 TOTALS = {"train": 1_361_062, "val": 380_125, "test": 849_160}  # v1.0, 5 fps, H+M
@@ -34,7 +35,7 @@ class InterHand26M(HandDataset):
     mano: the hand layer, needed here for the boxes and the wrists of the fits only.
     interhand_anno_dir: holds {train,val,test}/InterHand2.6M_*.json (or annotations/ above them).
     interhand_images_path: holds {train,val,test}/Capture* (or images/ above them); a part of
-        the download works, missing pictures are counted and left out.
+        the download works, missing pictures are counted and left out. Or a pack of tool/pack.py.
     root_net_output_path: RootNet's folder or file; at val and test time its boxes are used as they are.
     subset: human ('H') or machine ('M') annotated, or both. hands: 'IH', 'SH' or 'all'.
     use_fits: read the MANO fits; switch it off where `mano` is not the model they were made with.
@@ -80,14 +81,15 @@ class InterHand26M(HandDataset):
         self.fits = index.load_fits(folder, split, self.index, use_fits, places, log)
         known = (self._column("frame") >= 0) & (self._column("camera") >= 0)
         self._keep("camera and 3-D joints known", known)
-        on_disk = index.load_on_disk(self.images, self.index, places, log)
-        self._keep(f"picture in {self.images}", on_disk[self.rows])
+        self.pack = Pack(self.images, split, places, log) if archives(self.images, split) else None
+        self._keep_pictures(places)
         if limit is not None:
             self._keep(f"limit {limit}", np.arange(len(self)) < limit)
         self._require_fitting_hands(mano)
         self.placed = boxes.load_placed(mano, self.index, self.fits, places, log)
         self.about_boxes = "around the true hands"
         self._read_rootnet(root_net_output_path, places)
+        self._find_packed()
         with_fit = self.fits["fit_valid"][self._column("frame")]
         right, left = (with_fit & boxes.hands_of(self._column("hand_type"))).sum(0)
         log(f"  with a fit: {right:,} right, {left:,} left hands")
@@ -139,7 +141,17 @@ class InterHand26M(HandDataset):
             "present": hands,
             **self._boxes_and_depths(chosen, rows),
         }
+        if self.pack is not None:
+            packed = self.packed_row[chosen]
+            records["image_path"] = [self.pack.name(row) for row in packed]
+            records |= self.pack.places(packed)
         return records, list(range(len(rows))), []
+
+    def content(self, records: Records, row: int) -> NDArray[np.uint8]:
+        """The bytes of a picture, from its own file or the pack."""
+        if self.pack is None:
+            return super().content(records, row)
+        return self.pack.read(records["packed_row"][row])
 
     def _column(self, name: str) -> NDArray:
         """A column of the index for the rows that are kept."""
@@ -189,6 +201,22 @@ class InterHand26M(HandDataset):
         self._keep(f"hands {hands}", wanted[hands])
         if valid_only:
             self._keep("hand_type_valid", self._column("hand_type_valid"))
+
+    def _keep_pictures(self, places: list[Path]) -> None:
+        if self.pack is None:
+            found = index.load_on_disk(self.images, self.index, places, self.log)[self.rows]
+        else:
+            found = index.rows_of(self._column("id"), self.pack.ids) >= 0
+        self._keep(f"picture in {self.images}", found)
+
+    def _find_packed(self) -> None:
+        """Where the samples' pictures lie in the pack; UserError where it holds too little of them."""
+        if self.pack is None:
+            return
+        self.packed_row = index.rows_of(self._column("id"), self.pack.ids)
+        everything = np.arange(len(self))
+        box = self._boxes_and_depths(everything, self.rows)["box"]
+        self.pack.require(self.packed_row, *parts(box, self._column("size"), reach(self.augment)))
 
     def _require_fitting_hands(self, mano: ManoLayer) -> None:
         """Refuse fits that were not made with this hand model: posed on it, they miss the joints."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from common.hand.joints import HANDS, INTERHAND_TO_JOINTS
 from common.utils.errors import UserError
 from data.json_files import parse_rows, read_json
+from data.pack import archives
 
 SPLITS = ("train", "val", "test")
 # the two hands lie one after the other in a list of 42
@@ -34,7 +35,10 @@ def find_annotations(folder: str | Path, split: str) -> Path:
 
 
 def find_images(folder: str | Path, split: str) -> Path:
-    """The folder of a split's pictures (holds Capture*), from that of the splits or above."""
+    """The folder of a split's pictures (holds Capture*), from that of the splits or above; or of a pack."""
+    given = Path(folder).expanduser()
+    if archives(given, split):
+        return given
     found = _find(folder, "images", split)
     if found is None:
         raise UserError(f"interhand_images_path: {folder} holds no folder {split}; {SEE}")
