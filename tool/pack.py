@@ -42,7 +42,7 @@ Entry = tuple[str, bytes, list[float]]  # name, content, a row of PLACES
 def part_of_picture(
     content: NDArray[np.uint8], path: str, low: NDArray, high: NDArray, quality: int
 ) -> tuple[bytes, tuple[int, int, int, int], float]:
-    """A JPEG of one part of a picture, or all of it; what part it is, x, y, w, h; the picture's mean level."""
+    """A JPEG of a part of a picture, or all of it; what part it is (x, y, w, h); the picture's mean level."""
     image = decoded(content, path)
     brightness = sum(cv2.mean(image)[:3]) / 3
     height, width = image.shape[:2]
