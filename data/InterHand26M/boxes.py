@@ -109,8 +109,10 @@ def _extents_of_step(
             points = index["joints"][step, side].astype(np.float32)
             counts = index["joints_valid"][step, side] & index["in_picture"][rows, side]
         matrix = cameras[index["camera"][rows]]
-        side_low, side_high = _extents(matrix, points, counts & hands[:, side, None])
-        low, high = np.minimum(low, side_low), np.maximum(high, side_high)
+        side_low, side_high = _extents(matrix, points, counts)
+        shown = hands[:, side, None]
+        low = np.where(shown, np.minimum(low, side_low), low)
+        high = np.where(shown, np.maximum(high, side_high), high)
     return low, high
 
 
@@ -119,12 +121,12 @@ def _extents(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """World points (P,3) by cameras (n,3,4) -> lowest and highest pixel (n,2) of those that count (n,P or 1)
     and are before the camera; (inf, -inf) of none."""
-    image = matrix[..., :3] @ points.T + matrix[..., 3:]  # (n,3,P)
-    counts = counts & (image[:, 2] > NEAREST)
-    depth = np.where(counts, image[:, 2], 1)
-    pixels = image[:, :2] / depth[:, None]
-    if counts.all():
+    rotated = matrix[..., :3].reshape(-1, 3) @ points.T
+    image = rotated.reshape(len(matrix), 3, -1) + matrix[..., 3:]  # (n,3,P)
+    depth = image[:, 2:]
+    if counts.all() and depth.min() > NEAREST:  # nearly always, and quicker
+        pixels = image[:, :2] / depth
         return pixels.min(-1).astype(np.float64), pixels.max(-1).astype(np.float64)
-    low = np.where(counts[:, None], pixels, np.inf).min(-1)
-    high = np.where(counts[:, None], pixels, -np.inf).max(-1)
-    return low, high
+    counts = counts[:, None] & (depth > NEAREST)
+    pixels = image[:, :2] / np.where(counts, depth, 1)
+    return np.where(counts, pixels, np.inf).min(-1), np.where(counts, pixels, -np.inf).max(-1)
