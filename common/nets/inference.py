@@ -86,15 +86,19 @@ class Inference:
     def _capture(self, size: int) -> Captured:
         image = torch.zeros(size, 3, IMAGE_SIZE, IMAGE_SIZE, device=self.device)
         image = image.contiguous(memory_format=torch.channels_last)
-        aside = torch.cuda.Stream(self.device)
-        aside.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(aside):
-            for _ in range(WARM_UP):
-                self._forward(image)
-        torch.cuda.current_stream(self.device).wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool):
-            pred = self._forward(image)
+        graph, aside = torch.cuda.CUDAGraph(), torch.cuda.Stream(self.device)
+        searches = torch.backends.cudnn.benchmark
+        torch.backends.cudnn.benchmark = True  # shapes stay the same: the fastest convolutions are sought
+        try:
+            aside.wait_stream(torch.cuda.current_stream(self.device))
+            with torch.cuda.stream(aside):
+                for _ in range(WARM_UP):
+                    self._forward(image)
+            torch.cuda.current_stream(self.device).wait_stream(aside)
+            with torch.cuda.graph(graph, pool=self.pool):
+                pred = self._forward(image)
+        finally:
+            torch.backends.cudnn.benchmark = searches
         return Captured(graph, image, pred)
 
     @torch.no_grad()  # inference mode would hide the casts
