@@ -95,7 +95,8 @@ class Inference:
                 for _ in range(WARM_UP):
                     self._forward(image)
             torch.cuda.current_stream(self.device).wait_stream(aside)
-            with torch.cuda.graph(graph, pool=self.pool):
+            # other threads of the process, as one that pins batches, may go on meanwhile
+            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
                 pred = self._forward(image)
         finally:
             torch.backends.cudnn.benchmark = searches
