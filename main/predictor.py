@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from common.hand.joints import LEFT
 from common.hand.mano import ManoLayer, load_mano
-from common.nets.attention_maps import predict_with_attention
+from common.nets.inference import Inference, wants_bf16
 from common.utils.checkpoint import load_snapshot
 from common.utils.errors import UserError
 from common.utils.geometry import IMAGE_SIZE
@@ -26,6 +26,14 @@ from main.model import model_from_snapshot
 
 SMALLEST = 16  # pixels a side; nothing smaller can show a hand
 PRESENT = 0.5  # probability from which on a hand counts as present
+ATTENTION = ("local", "global")
+READ = (  # of what a network predicts
+    *("present", "verts", "joints", "verts_rough", "joints_rough", "joints_img"),
+    *("pose", "shape", "cam", "rel_trans", *ATTENTION),
+)
+
+Picture = str | Path | NDArray | Tensor
+Box = Sequence[float] | None
 
 
 @dataclass(frozen=True)
@@ -85,24 +93,37 @@ class TwoHands:
         return np.concatenate([self.cam[:, :1], self.cam[:, 1:] - shift], 1) / zoom
 
 
+@dataclass(frozen=True)
+class Crop:
+    """The square of a picture that the network sees."""
+
+    pixels: NDArray[np.uint8]  # (256,256,3) RGB
+    affine: NDArray  # (2,3), box (4,), image_size: as in TwoHands
+    box: NDArray
+    image_size: tuple[int, int]
+
+
 class Predictor:
-    """A network in eval mode with its hands, on one device; calls leave no state behind."""
+    """A network with its hands, on one device; calls leave no state behind.
+
+    The network is taken over, see common/nets/inference.py. amp: "on", "off" or "auto", bf16 on GPUs.
+    """
 
     def __init__(
-        self, model: nn.Module, mano: ManoLayer, device: torch.device | str, weights: str = "unnamed"
+        self,
+        model: nn.Module,
+        mano: ManoLayer,
+        device: torch.device | str,
+        weights: str = "unnamed",
+        amp: str = "auto",
     ):
-        self.model = model.to(device).eval()
-        self.mano = mano.to(device)
         self.device = torch.device(device)
+        self.model = model
+        self.inference = Inference(model, self.device, wants_bf16(amp, self.device))
+        self.mano = mano.to(device)
         self.weights = weights
 
-    @torch.no_grad()
-    def __call__(
-        self,
-        picture: str | Path | NDArray | Tensor,
-        bbox: Sequence[float] | None = None,
-        attention: bool = False,
-    ) -> TwoHands:
+    def __call__(self, picture: Picture, bbox: Box = None, attention: bool = False) -> TwoHands:
         """A picture of any size -> TwoHands.
 
         picture: a path; or RGB, not BGR as OpenCV reads it, uint8 or floats from 0 to 1, (H,W,3) or (3,H,W),
@@ -112,48 +133,75 @@ class Predictor:
         attention: look where the network looked, too (common/nets/attention_maps.py).
         Raises UserError on what is no picture, one too small, a box that is none, or damaged weights.
         """
-        picture = as_picture(picture)
-        box = crop_box(picture, bbox)
-        affine = crop_affine(box, IMAGE_SIZE)
-        crop = torch.from_numpy(warp(picture, affine, IMAGE_SIZE)).to(self.device)
-        img = crop.permute(2, 0, 1)[None].float() / 255
-        pred = predict_with_attention(self.model, img) if attention else self.model(img)
-        if not all(torch.isfinite(value).all() for key, value in pred.items() if key != "attention"):
-            raise UserError(f"the weights {self.weights} give numbers that are not finite")
-        return self._collect(pred, picture, box, affine)
+        return self._predict([read_crop(picture, bbox)], attention)[0]
 
-    def _collect(self, pred: dict[str, Tensor], picture: NDArray, box: NDArray, affine: NDArray) -> TwoHands:
-        present = _first(pred["present"].sigmoid()) if "present" in pred else np.ones(2, np.float32)
-        rel_trans = _first(pred["rel_trans"]) if (present >= PRESENT).all() else None
+    def batch(self, pictures: Sequence[Picture], bboxes: Sequence[Box] | None = None) -> list[TwoHands]:
+        """Several pictures, each with its box or None, in one forward: faster on a GPU than one by one."""
+        if not len(pictures):
+            return []
+        bboxes = [None] * len(pictures) if bboxes is None else bboxes
+        if len(bboxes) != len(pictures):
+            raise UserError(f"{len(bboxes)} boxes for {len(pictures)} pictures: give one each, or None")
+        return self._predict([read_crop(*pair) for pair in zip(pictures, bboxes, strict=True)])
+
+    @torch.inference_mode()
+    def _predict(self, crops: list[Crop], attention: bool = False) -> list[TwoHands]:
+        pixels = torch.from_numpy(np.stack([crop.pixels for crop in crops])).to(self.device)
+        img = pixels.permute(0, 3, 1, 2).float() / 255
+        pred = self.inference.plain(img, attention=True) if attention else self.inference(img)
+        pred["pose"] = self.mano.pose(pred["rotmat"])
+        if "present" in pred:
+            pred["present"] = pred["present"].sigmoid()
+        if attention:
+            pred |= pred.pop("attention")
+        rows = on_host({key: pred[key] for key in READ if key in pred})
+        if not all(np.isfinite(values).all() for values in rows.values()):
+            raise UserError(f"the weights {self.weights} give numbers that are not finite")
+        return [self._collect({key: rows[key][i] for key in rows}, crop) for i, crop in enumerate(crops)]
+
+    def _collect(self, pred: dict[str, NDArray], crop: Crop) -> TwoHands:
+        """pred: of one picture, without the batch axis."""
+        present = pred.get("present", np.ones(2, np.float32))
+        rel_trans = pred["rel_trans"] if (present >= PRESENT).all() else None
         wrists = np.zeros((2, 1, 3), np.float32)
         wrists[LEFT] = 0 if rel_trans is None else rel_trans
         has_rough = "verts_rough" in pred
-        attention = None
-        if "attention" in pred:
-            attention = {unit: _first(maps) for unit, maps in pred["attention"].items()}
+        maps = {unit: pred[unit] for unit in ATTENTION if unit in pred}
         return TwoHands(
             present=present,
-            verts=_first(pred["verts"]) + wrists,
-            joints=_first(pred["joints"]) + wrists,
-            verts_rough=_first(pred["verts_rough"]) + wrists if has_rough else None,
-            joints_rough=_first(pred["joints_rough"]) + wrists if has_rough else None,
-            joints_2d_heatmap=_to_original(affine, _first(pred["joints_img"])[..., :2]),
-            pose=_first(self.mano.pose(pred["rotmat"])),
-            shape=_first(pred["shape"]),
-            cam=_first(pred["cam"]),
+            verts=pred["verts"] + wrists,
+            joints=pred["joints"] + wrists,
+            verts_rough=pred["verts_rough"] + wrists if has_rough else None,
+            joints_rough=pred["joints_rough"] + wrists if has_rough else None,
+            joints_2d_heatmap=_to_original(crop.affine, pred["joints_img"][..., :2]),
+            pose=pred["pose"],
+            shape=pred["shape"],
+            cam=pred["cam"],
             rel_trans=rel_trans,
-            affine=affine,
-            box=box,
-            image_size=(picture.shape[1], picture.shape[0]),
+            affine=crop.affine,
+            box=crop.box,
+            image_size=crop.image_size,
             hand_model=self.mano.name,
             weights=self.weights,
-            attention=attention,
+            attention=maps or None,
         )
 
 
-def _first(value: Tensor) -> NDArray[np.float32]:
-    """The only sample of a batch."""
-    return value[0].float().cpu().numpy()
+def on_host(pred: dict[str, Tensor]) -> dict[str, NDArray[np.float32]]:
+    """Tensors (B,...) as arrays, in one copy from the device: each would wait for it anew."""
+    flat = torch.cat([value.float().flatten(1) for value in pred.values()], 1).cpu()
+    parts = flat.split([value[0].numel() for value in pred.values()], 1)
+    return {
+        key: part.reshape(value.shape).numpy() for (key, value), part in zip(pred.items(), parts, strict=True)
+    }
+
+
+def read_crop(picture: Picture, bbox: Box) -> Crop:
+    """What the network is shown of a picture."""
+    pixels = as_picture(picture)
+    box = crop_box(pixels, bbox)
+    affine = crop_affine(box, IMAGE_SIZE)
+    return Crop(warp(pixels, affine, IMAGE_SIZE), affine, box, (pixels.shape[1], pixels.shape[0]))
 
 
 def crop_box(picture: NDArray, bbox: Sequence[float] | None) -> NDArray[np.float64]:
@@ -185,17 +233,21 @@ def _to_original(affine: NDArray, pixels: ArrayLike) -> NDArray[np.float32]:
 
 
 def load_predictor(
-    checkpoint: str | Path, device: torch.device | str = "cpu", smplx_path: str | None = None
+    checkpoint: str | Path,
+    device: torch.device | str = "cpu",
+    smplx_path: str | None = None,
+    amp: str = "auto",
 ) -> Predictor:
     """A predictor from a snapshot, rebuilt with the settings the snapshot carries.
 
-    smplx_path: folder with the official MANO files, None for the stand-in hand.
+    smplx_path: folder with the official MANO files, None for the stand-in hand. amp: bf16 "on", "off", or
+    "auto": on GPUs.
     Raises UserError on a snapshot or hand model that cannot be read.
     """
     snapshot = load_snapshot(Path(checkpoint))
     mano = load_mano(smplx_path)
     model = model_from_snapshot(snapshot, mano)
-    return Predictor(model, mano, device, describe_weights(Path(checkpoint), snapshot))
+    return Predictor(model, mano, device, describe_weights(Path(checkpoint), snapshot), amp)
 
 
 def describe_weights(path: Path, snapshot: dict[str, Any]) -> str:

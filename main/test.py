@@ -14,6 +14,7 @@ from common.eval.predictions import read_predictions
 from common.eval.protocols import Protocol, parse_protocols
 from common.eval.results import About
 from common.hand.mano import ManoLayer, load_mano
+from common.nets.inference import Inference, wants_bf16
 from common.utils.checkpoint import git_commit, load_snapshot, snapshot_epochs, snapshot_path
 from common.utils.dist import launch, parse_devices, rank, world_size
 from common.utils.errors import UserError, run_script
@@ -100,7 +101,7 @@ def test(
         predict = read.of
     else:
         say(f"snapshot: {checkpoint}, epoch {about.epoch}, on {about.device}")
-        predict = forward_of(snapshot, mano, device)
+        predict = forward_of(snapshot, mano, device, config.test.amp)
     loader = build.test_data(config, mano, say)
     about = replace(about, data_notes=loader.notes())
     notes = coverage(read.ids, loader.ids(), predictions) if read else []
@@ -108,10 +109,12 @@ def test(
     evaluation.run(predict, about, metrics, loader, device, folder, save, notes)
 
 
-def forward_of(snapshot: dict[str, Any], mano: ManoLayer, device: torch.device) -> evaluation.Predict:
+def forward_of(
+    snapshot: dict[str, Any], mano: ManoLayer, device: torch.device, amp: str
+) -> evaluation.Predict:
     """The network of a snapshot: batch -> prediction."""
-    model = model_from_snapshot(snapshot, mano).to(device)
-    return lambda batch: model(batch["img"])
+    inference = Inference(model_from_snapshot(snapshot, mano), device, wants_bf16(amp, device))
+    return lambda batch: inference(batch["img"])
 
 
 def describe(
@@ -125,13 +128,14 @@ def describe(
     """What is tested, on what and how. Without a checkpoint it is the predictions."""
     epoch = snapshot.get("last_epoch")
     title = f"{config.model.name} in {checkpoint.name}, epoch {epoch}" if checkpoint else predictions.stem
+    bf16 = checkpoint and wants_bf16(config.test.amp, device)
     return About(
         title=title,
         data=build.describe_test_data(config),
         data_notes=[],  # known once the data are read
         synthetic=build.is_synthetic(config),
         hand_model=mano.name,
-        device=f"{world_size()} x {device.type}",
+        device=f"{world_size()} x {device.type}{', bf16' if bf16 else ''}",
         command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         commit=git_commit(cli.ROOT),
         config=config.to_dict(),

@@ -302,3 +302,42 @@ def test_what_is_no_picture_costs_a_sentence(predictor, words, value):
 def test_a_box_of_three_numbers(predictor):
     with pytest.raises(UserError, match="bbox has 3 numbers"):
         predictor(RGB, (1, 2, 3))
+
+
+# ---- several pictures at once ----
+
+
+class Reads(nn.Module):
+    """Predicts hands that are shifted by how bright the picture is."""
+
+    def __init__(self, hands):
+        super().__init__()
+        self.pred = perfect(hands, make_batch(hands, 1))
+        self.pred["cam"] = torch.full((1, 2, 3), 500.0)
+        self.calls = 0
+
+    def forward(self, img):
+        self.calls += 1
+        bright = img.mean((1, 2, 3))
+        return {key: value[0] + bright.view(-1, *[1] * (value.dim() - 1)) for key, value in self.pred.items()}
+
+
+def test_a_batch_is_its_pictures_in_one_forward(hands):
+    network = Reads(hands)
+    predictor = Predictor(network, hands, "cpu")
+    pictures = [RGB, grey(300, 200), RGB[:, ::-1] // 2]
+    boxes = [None, (10, 20, 100, 50), (5, 5, 30, 30)]
+    results = predictor.batch(pictures, boxes)
+    assert network.calls == 1
+    for result, picture, box in zip(results, pictures, boxes, strict=True):
+        alone = predictor(picture, box)
+        assert result.image_size == (picture.shape[1], picture.shape[0])
+        for name, value in vars(alone).items():
+            if isinstance(value, np.ndarray):
+                assert np.allclose(getattr(result, name), value, atol=1e-6), name
+    assert len(predictor.batch(pictures)) == 3 and predictor.batch([]) == []
+
+
+def test_a_batch_with_too_few_boxes(predictor):
+    with pytest.raises(UserError, match="1 boxes for 2 pictures"):
+        predictor.batch([RGB, RGB], [None])
