@@ -6,6 +6,7 @@ import pickle
 import shutil
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 
@@ -175,6 +176,30 @@ def test_of_processes_that_start_together_one_builds(tmp_path):
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0] * 4 and built.value == 1
+
+
+def test_who_waits_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "PATIENCE", 0.01)
+    lock = filelock.FileLock(tmp_path / "it.lock")
+    lock.acquire()
+    lines = []
+
+    def give_way(line):
+        lines.append(line)
+        lock.release()
+
+    cache.cached("it", "1", lambda: ARRAY, [tmp_path], give_way)
+    assert len(lines) == 1 and "waiting for another process" in lines[0]
+
+
+def test_what_cannot_be_read_is_named_not_the_cache(tmp_path):
+    def build():
+        return {"numbers": np.fromfile(tmp_path / "gone")}
+
+    lines = []
+    with pytest.raises(UserError, match="cannot read .*gone"):
+        cache.cached("it", "1", build, [tmp_path], lines.append)
+    assert not lines
 
 
 def test_what_a_killed_builder_left_is_removed(tmp_path):
