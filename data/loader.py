@@ -58,7 +58,7 @@ class Faults:
             if len(self.sentences) > self.share * self.total:
                 raise UserError(
                     f"{len(self.sentences):,} of {self.total:,} pictures cannot be read, more than the share "
-                    f"{self.share:g}: mend them, or allow more by --set unreadable=SHARE; the last: {sentence}"
+                    f"{self.share:g}: mend them, or allow more by --set unreadable=SHARE; one is: {sentence}"
                 )
             self.log(f"left out: {sentence}")
 
