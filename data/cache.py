@@ -21,7 +21,7 @@ from common.utils.errors import UserError
 from common.utils.files import write_json
 
 FORMAT = 1  # of the arrays below a cache folder; a new one has new keys
-BLOCK, BLOCKS = 4096, 64  # bytes and number of the pieces of a file that its fingerprint looks at
+BLOCK, BLOCKS = 4096, 16  # bytes and number of the pieces of a file that its fingerprint looks at
 PATIENCE = 1.0  # seconds of waiting that nobody needs to know of
 SPARE = 64 * 2**20  # bytes that a disk keeps free
 Log = Callable[[str], None]
@@ -104,6 +104,8 @@ def cached(
                     return found
                 made = _built(build) if made is None else made
                 _keep(folder, made)
+                if place != places[0]:
+                    log(f"  it is kept in {place}")
                 return Arrays(folder)
         except OSError as error:
             reason = f"{place}: {error.strerror or error}"

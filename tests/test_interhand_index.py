@@ -139,6 +139,7 @@ def test_arrays_go_where_they_can_be_written(copy, hands, tmp_path, monkeypatch)
     data = load(copy, hands, log=lines.append)
     assert tmp_path / "home" in data.index.folder.parents
     assert any("cannot keep" in line and str(copy) in line for line in lines)
+    assert any("kept in" in line and str(tmp_path / "home") in line for line in lines)
     again = []
     load(copy, hands, log=again.append)
     assert not any("reading" in line for line in again)
