@@ -105,7 +105,7 @@ def pictures(batch: Batch) -> Tensor:
     """RGB in [0,1]: levels with their channels multiplied and cut at white; what is in [0,1] stays."""
     if batch["img"].is_floating_point():
         return batch["img"]
-    return (batch["img"] * (batch["color"] / 255)[..., None, None]).clamp_(max=1)
+    return (batch["img"] / 255).mul_(batch["color"][..., None, None]).clamp_(max=1)
 
 
 def annotated(batch: Batch) -> dict[str, Tensor]:

@@ -21,7 +21,8 @@ from common.utils.errors import UserError
 from common.utils.files import write_json
 
 FORMAT = 1  # of the arrays below a cache folder; a new one has new keys
-BLOCK, BLOCKS = 4096, 64  # bytes and number of the pieces of a file that its fingerprint looks at
+BLOCK, BLOCKS = 4096, 16  # bytes and number of the pieces of a file that its fingerprint looks at
+PATIENCE = 1.0  # seconds of waiting that nobody needs to know of
 SPARE = 64 * 2**20  # bytes that a disk keeps free
 Log = Callable[[str], None]
 
@@ -98,11 +99,13 @@ def cached(
         folder = place / f"{name}.{key}"
         try:
             place.mkdir(parents=True, exist_ok=True)
-            with _only_builder(place / f"{name}.lock"):
+            with _only_builder(place / f"{name}.lock", log):
                 if (found := _open(folder, _say_nothing)) is not None:  # built by another process meanwhile
                     return found
-                made = build() if made is None else made
+                made = _built(build) if made is None else made
                 _keep(folder, made)
+                if place != places[0]:
+                    log(f"  it is kept in {place}")
                 return Arrays(folder)
         except OSError as error:
             reason = f"{place}: {error.strerror or error}"
@@ -110,12 +113,24 @@ def cached(
     raise UserError(f"no place for the index '{name}' ({reason}): set cache_dir to a folder with free space")
 
 
+def _built(build: Callable[[], dict[str, NDArray]]) -> dict[str, NDArray]:
+    """What `build` gives; what it cannot read is no fault of the cache."""
+    try:
+        return build()
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
+
+
 @contextlib.contextmanager
-def _only_builder(path: Path) -> Iterator[None]:
+def _only_builder(path: Path, log: Log) -> Iterator[None]:
     """Hold a lock, where the file system knows locks: without, two may build, and the last one's stays."""
     lock = filelock.FileLock(path)
     try:
-        lock.acquire()
+        try:
+            lock.acquire(timeout=PATIENCE)
+        except filelock.Timeout:
+            log(f"  waiting for another process that builds {path.stem}")
+            lock.acquire()
     except RuntimeError:
         yield
         return

@@ -57,8 +57,8 @@ class Faults:
             self.sentences.add(sentence)
             if len(self.sentences) > self.share * self.total:
                 raise UserError(
-                    f"{len(self.sentences):,} of {self.total:,} pictures cannot be read, more than "
-                    f"data.unreadable={self.share:g} of them; the last: {sentence}"
+                    f"{len(self.sentences):,} of {self.total:,} pictures cannot be read, more than the share "
+                    f"{self.share:g}: mend them, or allow more by --set unreadable=SHARE; one is: {sentence}"
                 )
             self.log(f"left out: {sentence}")
 

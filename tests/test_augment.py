@@ -208,3 +208,5 @@ def test_colours_change_on_the_device_and_stop_at_white():
     torch.testing.assert_close(found.double(), expected.clamp(max=1), atol=1e-6, rtol=0)
     assert found.dtype == torch.float32 and found.max() == 1
     assert pictures({"img": found}) is found
+    levels = torch.arange(256, dtype=torch.uint8).expand(1, 3, 1, 256)
+    assert torch.equal(pictures({"img": levels, "color": torch.ones(1, 3)}), levels.float() / 255)

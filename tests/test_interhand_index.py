@@ -6,6 +6,7 @@ import pickle
 import shutil
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 
@@ -138,6 +139,7 @@ def test_arrays_go_where_they_can_be_written(copy, hands, tmp_path, monkeypatch)
     data = load(copy, hands, log=lines.append)
     assert tmp_path / "home" in data.index.folder.parents
     assert any("cannot keep" in line and str(copy) in line for line in lines)
+    assert any("kept in" in line and str(tmp_path / "home") in line for line in lines)
     again = []
     load(copy, hands, log=again.append)
     assert not any("reading" in line for line in again)
@@ -175,6 +177,30 @@ def test_of_processes_that_start_together_one_builds(tmp_path):
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0] * 4 and built.value == 1
+
+
+def test_who_waits_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "PATIENCE", 0.01)
+    lock = filelock.FileLock(tmp_path / "it.lock")
+    lock.acquire()
+    lines = []
+
+    def give_way(line):
+        lines.append(line)
+        lock.release()
+
+    cache.cached("it", "1", lambda: ARRAY, [tmp_path], give_way)
+    assert len(lines) == 1 and "waiting for another process" in lines[0]
+
+
+def test_what_cannot_be_read_is_named_not_the_cache(tmp_path):
+    def build():
+        return {"numbers": np.fromfile(tmp_path / "gone")}
+
+    lines = []
+    with pytest.raises(UserError, match="cannot read .*gone"):
+        cache.cached("it", "1", build, [tmp_path], lines.append)
+    assert not lines
 
 
 def test_what_a_killed_builder_left_is_removed(tmp_path):

@@ -13,6 +13,8 @@ import io
 import sys
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,45 +31,47 @@ from common.utils.files import write_file
 from common.utils.image import decoded, read_content
 from data import InterHand26M
 from data.augment import AugmentSettings
+from data.loader import available_cores
 from data.pack import PLACES, archives, parts, reach
 from main import build, cli
 from main.config import Config, override
 from main.presets import preset
 
-CHUNK = 1024  # samples whose labels are read at once
+CHUNK = 1024  # samples whose pictures are made before they are written
 IN_ARCHIVE = 50_000  # pictures
 Entry = tuple[str, bytes, list[float]]  # name, content, a row of PLACES
 
 
-def part_of_picture(
-    content: NDArray[np.uint8], path: str, low: NDArray, high: NDArray, quality: int
-) -> tuple[bytes, tuple[int, int, int, int], float]:
-    """A JPEG of a part of a picture, or all of it; what part it is (x, y, w, h); the picture's mean level."""
-    image = decoded(content, path)
+def part_of_picture(name: str, path: str, low: NDArray, high: NDArray, quality: int) -> Entry | str:
+    """A JPEG of a part of a picture, or all of it; the sentence to say where it cannot be read."""
+    try:
+        content = read_content(path)
+        image = decoded(content, path)
+    except UserError as error:
+        return str(error)
     brightness = sum(cv2.mean(image)[:3]) / 3
-    height, width = image.shape[:2]
     (left, top), (right, bottom) = low.tolist(), high.tolist()
     part = np.ascontiguousarray(image[top:bottom, left:right, ::-1])
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    made = cv2.imencode(".jpg", part, options)[1].tobytes()
-    if len(made) < len(content):
-        return made, (left, top, right - left, bottom - top), brightness
-    return content.tobytes(), (0, 0, width, height), brightness
+    made = cv2.imencode(".jpg", part, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    place = (left, top, right - left, bottom - top)
+    if len(made) >= len(content):
+        height, width = image.shape[:2]
+        made, place = content.tobytes(), (0, 0, width, height)
+    return f"{name}.jpg", made, [int(name), *place, brightness]
 
 
 def entries(data: InterHand26M, samples: range, reached: float, quality: int) -> Iterator[Entry]:
-    """The pictures of some samples; one that cannot be read is said and left out."""
-    for start in range(samples.start, samples.stop, CHUNK):
-        records = data.records(range(start, min(start + CHUNK, samples.stop)))[0]
-        low, high = parts(records["box"], records["image_size"], reached)
-        for row, (name, path) in enumerate(zip(records["id"], records["image_path"], strict=True)):
-            try:
-                found = part_of_picture(read_content(path), path, low[row], high[row], quality)
-            except UserError as error:
-                tqdm.write(f"left out: {error}")
-                continue
-            content, place, brightness = found
-            yield f"{name}.jpg", content, [int(name), *place, brightness]
+    """The pictures of some samples, made by a thread a core; one that cannot be read is said and left out."""
+    with ThreadPoolExecutor(available_cores()) as threads:
+        for start in range(samples.start, samples.stop, CHUNK):
+            records = data.records(range(start, min(start + CHUNK, samples.stop)))[0]
+            low, high = parts(records["box"], records["image_size"], reached)
+            columns = (records["id"], records["image_path"], low, high, repeat(quality))
+            for found in threads.map(part_of_picture, *columns):
+                if isinstance(found, str):
+                    tqdm.write(f"left out: {found}")
+                else:
+                    yield found
 
 
 def write_archive(path: Path, pictures: Iterator[Entry]) -> None:
@@ -122,6 +126,7 @@ def main() -> None:
     args = options.parse_args()
     if not 1 <= args.quality <= 100:
         raise UserError("--quality is between 1 and 100")
+    cv2.setNumThreads(0)  # the threads are ours
     config = override(preset("lgnet"), args.settings)
     data = whole_split(config, args.split)
     settings = AugmentSettings(**vars(config.augment)) if args.split == "train" else None

@@ -61,9 +61,7 @@ class InterHand26M(HandDataset):
         cache_dir: str | Path | None = None,
     ):
         super().__init__(augment, seed)
-        for name, value in (("split", split), ("subset", subset), ("hands", hands)):
-            if value not in CHOICES[name]:
-                raise UserError(f"{name} is '{value}': choose one of {', '.join(CHOICES[name])}")
+        _require_choices({"split": split, "subset": subset, "hands": hands})
         folder = files.find_annotations(interhand_anno_dir, split)
         self.split, self.log = split, log
         self.images = files.find_images(interhand_images_path, split)
@@ -71,29 +69,17 @@ class InterHand26M(HandDataset):
         places = [folder.parent / CACHE, user_cache(folder.parent)]
         if cache_dir is not None:
             places = [Path(cache_dir).expanduser()]
-        self.index = index.load_index(folder, split, places, log)
-        self.rows = np.arange(len(self.index["id"]), dtype=np.int32)
-        total, whole = len(self), TOTALS[split]
-        note = "" if total == whole else f" (v1.0 at 5 fps has {whole:,}: this is another set or a part)"
-        log(f"InterHand2.6M {split}: {total:,} annotations{note}")
+        self._read(folder, use_fits, places)
         self._keep_subset(subset)
         self._keep_hands(hands, hand_type_valid_only)
-        self.fits = index.load_fits(folder, split, self.index, use_fits, places, log)
-        known = (self._column("frame") >= 0) & (self._column("camera") >= 0)
-        self._keep("camera and 3-D joints known", known)
-        self.pack = Pack(self.images, split, places, log) if archives(self.images, split) else None
         self._keep_pictures(places)
         if limit is not None:
             self._keep(f"limit {limit}", np.arange(len(self)) < limit)
         self._require_fitting_hands(mano)
         self.placed = boxes.load_placed(mano, self.index, self.fits, places, log)
-        self.about_boxes = "around the true hands"
         self._read_rootnet(root_net_output_path, places)
         self._find_packed()
-        with_fit = self.fits["fit_valid"][self._column("frame")]
-        right, left = (with_fit & boxes.hands_of(self._column("hand_type"))).sum(0)
-        log(f"  with a fit: {right:,} right, {left:,} left hands")
-        log(f"  annotated by humans: {self._column('human').sum():,}")
+        self._say_counts()
         del self.log  # workers need no log, and it may not travel to them
 
     def __len__(self) -> int:
@@ -167,6 +153,21 @@ class InterHand26M(HandDataset):
             for folder, file in zip(folders, files, strict=True)
         ]
 
+    def _read(self, folder: Path, use_fits: bool, places: list[Path]) -> None:
+        """Map the files' arrays; all rows are kept so far."""
+        self.index = index.load_index(folder, self.split, places, self.log)
+        self.rows = np.arange(len(self.index["id"]), dtype=np.int32)
+        total, whole = len(self), TOTALS[self.split]
+        note = "" if total == whole else f" (v1.0 at 5 fps has {whole:,}: this is another set or a part)"
+        self.log(f"InterHand2.6M {self.split}: {total:,} annotations{note}")
+        self.fits = index.load_fits(folder, self.split, self.index, use_fits, places, self.log)
+
+    def _say_counts(self) -> None:
+        with_fit = self.fits["fit_valid"][self._column("frame")]
+        right, left = (with_fit & boxes.hands_of(self._column("hand_type"))).sum(0)
+        self.log(f"  with a fit: {right:,} right, {left:,} left hands")
+        self.log(f"  annotated by humans: {self._column('human').sum():,}")
+
     def _keep(self, what: str, keep: NDArray[np.bool_]) -> None:
         """Drop the records where `keep` (N,) is not set, and say how many are left."""
         self.rows = self.rows[keep]
@@ -203,6 +204,12 @@ class InterHand26M(HandDataset):
             self._keep("hand_type_valid", self._column("hand_type_valid"))
 
     def _keep_pictures(self, places: list[Path]) -> None:
+        """Records whose camera and joints are known, and whose picture is on the disk or in the pack."""
+        known = (self._column("frame") >= 0) & (self._column("camera") >= 0)
+        self._keep("camera and 3-D joints known", known)
+        self.pack = None
+        if archives(self.images, self.split):
+            self.pack = Pack(self.images, self.split, places, self.log)
         if self.pack is None:
             found = index.load_on_disk(self.images, self.index, places, self.log)[self.rows]
         else:
@@ -237,6 +244,7 @@ class InterHand26M(HandDataset):
         """RootNet's depths of the wrists; in val and test also its boxes, in place of ours."""
         file = None if path is None else files.find_rootnet(path, self.split)
         self.rootnet = None
+        self.about_boxes = "around the true hands"
         if file is None:
             self.log("  RootNet: not used")
             return
@@ -270,3 +278,9 @@ class InterHand26M(HandDataset):
             depth = np.where(known, self.rootnet["depth"][its], 0)
             valid = np.where(known, self.rootnet["valid"][its], 0)
         return {"box": box, "root_depth": depth, "root_depth_valid": valid}
+
+
+def _require_choices(given: dict[str, str]) -> None:
+    for name, value in given.items():
+        if value not in CHOICES[name]:
+            raise UserError(f"{name} is '{value}': choose one of {', '.join(CHOICES[name])}")
