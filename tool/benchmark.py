@@ -5,7 +5,7 @@ python tool/benchmark.py [--gpu 0] [--preset lgnet,lgnet_small,eanet] [--steps] 
 Inference as test.py and the demo run it (common/nets/inference.py), training as train.py does, on pictures
 that already lie there. Median of all rounds, quartiles in brackets. --steps: what each step towards a fast
 forward gives. --stream: training once more, with the data that train.py would read (--set), end to end.
-Last: MPVPE of a trained network in bf16 beside float32, on synthetic test pictures.
+Last: MPVPE of a trained network in float16 beside float32, on synthetic test pictures.
 """
 
 import os
@@ -49,7 +49,7 @@ def main() -> None:
     )
     options.add_argument("--train_batch", type=int, help="default: 64; 4 on CPUs")
     options.add_argument("--rounds", type=int, help="that are timed (default: 20; 5 on CPUs)")
-    options.add_argument("--checkpoint", type=Path, default=WEIGHTS, help="compared in bf16 and float32")
+    options.add_argument("--checkpoint", type=Path, default=WEIGHTS, help="compared in float16 and float32")
     options.add_argument("--pictures", type=int, help="on which it is compared (default: 512; 64 on CPUs)")
     options.add_argument("--steps", action="store_true", help="also what each step of inference gives")
     options.add_argument("--stream", action="store_true", help="also training with its data, end to end")
@@ -76,7 +76,7 @@ def main() -> None:
     report["training"] = {name: training(config, mano, device, plan) for name, config in configs.items()}
     if args.stream:
         report["stream"] = {name: stream(config, mano, device, plan) for name, config in configs.items()}
-    report["bf16"] = precision(args.checkpoint, mano, device, plan)
+    report["float16"] = precision(args.checkpoint, mano, device, plan)
     report["seconds"] = round(time.perf_counter() - start)
     text = "\n".join(["", *tables(report), ""])
     print(text)
