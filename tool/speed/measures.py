@@ -87,21 +87,29 @@ def inference(
     return measured
 
 
-def steps(config: Config, mano: ManoLayer, device: torch.device, plan: Plan) -> dict[str, dict[str, Spread]]:
-    """{step: {batch: seconds}}: each adds something to the one before, the last is what is shipped."""
-    settings, cuda = config.model, device.type == "cuda"
-    network = build_model(settings, mano).to(device).eval()
-    forwards: dict[str, Callable] = {"layer by layer, float32": torch.inference_mode()(network)}
-    forwards["+ folded, channels last"] = Inference(build_model(settings, mano), device, graphs=False)
-    casting = Inference(build_model(settings, mano), device, graphs=False)
-    casting.half = True  # autocast alone, the weights stay float32
-    forwards["+ float16"] = casting
-    forwards["+ weights cast once"] = Inference(build_model(settings, mano), device, half=True, graphs=False)
-    if cuda:
-        forwards["+ CUDA graph"] = Inference(build_model(settings, mano), device, half=True)
-        compiled = Inference(build_model(settings, mano), device, half=True)
-        compiled.network = torch.compile(compiled.network)
-        forwards["+ torch.compile (not shipped)"] = compiled
+def steps(
+    config: Config, mano: ManoLayer, device: torch.device, plan: Plan, compiled: bool
+) -> dict[str, dict[str, Spread]]:
+    """{step: {batch: seconds}}: each adds something to the one before; torch.compile alone is not shipped."""
+
+    def ready_to(half: bool = False, graphs: bool = False) -> Inference:
+        return Inference(build_model(config.model, mano), device, half, graphs)
+
+    network = build_model(config.model, mano).to(device).eval()
+    casting, whole = ready_to(), ready_to(half=True, graphs=True)
+    casting.half = True  # autocast, while the weights stay float32
+    forwards: dict[str, Callable] = {
+        "layer by layer, float32": torch.inference_mode()(network),
+        "+ folded, channels last": ready_to(),
+        "+ float16": casting,
+        "+ weights cast once": ready_to(half=True),
+    }
+    if whole.graphs:
+        forwards["+ CUDA graph"] = whole
+    if compiled:
+        fused = ready_to(half=True, graphs=True)
+        fused.network = torch.compile(fused.network, dynamic=False)
+        forwards["+ torch.compile"] = fused
     measured: dict[str, dict[str, Spread]] = {name: {} for name in forwards}
     for batch in plan.batches:
         img = torch.rand(batch, 3, IMAGE_SIZE, IMAGE_SIZE, device=device)
