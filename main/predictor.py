@@ -156,7 +156,8 @@ class Predictor:
             pred |= pred.pop("attention")
         rows = on_host({key: pred[key] for key in READ if key in pred})
         if not all(np.isfinite(values).all() for values in rows.values()):
-            raise UserError(f"the weights {self.weights} give numbers that are not finite")
+            hint = '; amp="off" computes in float32' if self.inference.half else ""
+            raise UserError(f"the weights {self.weights} give numbers that are not finite{hint}")
         return [self._collect({key: rows[key][i] for key in rows}, crop) for i, crop in enumerate(crops)]
 
     def _collect(self, pred: dict[str, NDArray], crop: Crop) -> TwoHands:

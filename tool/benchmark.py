@@ -4,7 +4,8 @@ python tool/benchmark.py [--gpu 0] [--preset lgnet,lgnet_small,eanet] [--steps] 
 
 Inference as test.py and the demo run it (common/nets/inference.py), training as train.py does, on pictures
 that already lie there. Median of all rounds, quartiles in brackets. --steps: what each step towards a fast
-forward gives the first network. --stream: training once more, with the data that train.py would read (--set), end to end.
+forward gives the first network. --stream: training once more, with the data that train.py would read (--set),
+end to end.
 Last: MPVPE of a trained network in float16 beside float32, on synthetic test pictures.
 """
 

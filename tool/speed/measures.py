@@ -77,14 +77,7 @@ def inference(
     forwards[RESNET] = Inference(Classifier(), device, half)
     for name, config in configs.items():
         forwards[name] = Inference(build_model(config.model, mano), device, half)
-    measured: dict[str, dict[str, Spread]] = {name: {} for name in forwards}
-    for batch in plan.batches:
-        img = torch.rand(batch, 3, IMAGE_SIZE, IMAGE_SIZE, device=device)
-        calls = {name: partial(forward, img) for name, forward in forwards.items()}
-        repeats = 1 if batch == 1 else plan.repeats  # a single picture is waited for
-        for name, seconds in seconds_each(calls, device, plan.rounds, repeats).items():
-            measured[name][str(batch)] = seconds
-    return measured
+    return of_each_batch(forwards, device, plan)
 
 
 def steps(
@@ -110,11 +103,19 @@ def steps(
         fused = ready_to(half=True, graphs=True)
         fused.network = torch.compile(fused.network, dynamic=False)
         forwards["+ torch.compile"] = fused
+    return of_each_batch(forwards, device, plan)
+
+
+def of_each_batch(
+    forwards: dict[str, Callable], device: torch.device, plan: Plan
+) -> dict[str, dict[str, Spread]]:
+    """{name: {batch: seconds of a forward}}."""
     measured: dict[str, dict[str, Spread]] = {name: {} for name in forwards}
     for batch in plan.batches:
         img = torch.rand(batch, 3, IMAGE_SIZE, IMAGE_SIZE, device=device)
         calls = {name: partial(forward, img) for name, forward in forwards.items()}
-        for name, seconds in seconds_each(calls, device, plan.rounds, plan.repeats).items():
+        repeats = 1 if batch == 1 else plan.repeats  # a single picture is waited for
+        for name, seconds in seconds_each(calls, device, plan.rounds, repeats).items():
             measured[name][str(batch)] = seconds
     return measured
 
