@@ -145,7 +145,7 @@ class Train:
 @dataclass(frozen=True)
 class Test:
     batch_size: Count = 64
-    amp: Literal["auto", "on", "off"] = "auto"  # bf16 in the network; auto: on a GPU only
+    amp: Literal["auto", "on", "off"] = "auto"  # float16 in the network; auto: on a GPU only
     split: Literal["train", "val", "test"] = "test"
     penetration: Share = 0.1  # share of the frames on which penetration is measured: it is slow
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from common.hand.joints import LEFT
 from common.hand.mano import ManoLayer, load_mano
-from common.nets.inference import Inference, wants_bf16
+from common.nets.inference import Inference, wants_half
 from common.utils.checkpoint import load_snapshot
 from common.utils.errors import UserError
 from common.utils.geometry import IMAGE_SIZE
@@ -106,7 +106,7 @@ class Crop:
 class Predictor:
     """A network with its hands, on one device; calls leave no state behind.
 
-    The network is taken over, see common/nets/inference.py. amp: "on", "off" or "auto", bf16 on GPUs.
+    The network is taken over, see common/nets/inference.py. amp: "on", "off" or "auto", float16 on GPUs.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Predictor:
     ):
         self.device = torch.device(device)
         self.model = model
-        self.inference = Inference(model, self.device, wants_bf16(amp, self.device))
+        self.inference = Inference(model, self.device, wants_half(amp, self.device))
         self.mano = mano.to(device)
         self.weights = weights
 
@@ -156,7 +156,8 @@ class Predictor:
             pred |= pred.pop("attention")
         rows = on_host({key: pred[key] for key in READ if key in pred})
         if not all(np.isfinite(values).all() for values in rows.values()):
-            raise UserError(f"the weights {self.weights} give numbers that are not finite")
+            hint = '; amp="off" computes in float32' if self.inference.half else ""
+            raise UserError(f"the weights {self.weights} give numbers that are not finite{hint}")
         return [self._collect({key: rows[key][i] for key in rows}, crop) for i, crop in enumerate(crops)]
 
     def _collect(self, pred: dict[str, NDArray], crop: Crop) -> TwoHands:
@@ -240,8 +241,8 @@ def load_predictor(
 ) -> Predictor:
     """A predictor from a snapshot, rebuilt with the settings the snapshot carries.
 
-    smplx_path: folder with the official MANO files, None for the stand-in hand. amp: bf16 "on", "off", or
-    "auto": on GPUs.
+    smplx_path: folder with the official MANO files, None for the stand-in hand. amp: float16 "on", "off",
+    or "auto": on GPUs.
     Raises UserError on a snapshot or hand model that cannot be read.
     """
     snapshot = load_snapshot(Path(checkpoint))

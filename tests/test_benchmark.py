@@ -47,7 +47,7 @@ def test_one_command_makes_the_table(tmp_path, capsys):
         "",
         "lgnet, inference",
         "end to end, pictures/s",
-        "bf16",
+        "float16",
     ]
     assert all(len({len(line) for line in table}) == 1 for table in tables)
     found = json.loads((tmp_path / "benchmark_cpu.json").read_text())
@@ -55,8 +55,8 @@ def test_one_command_makes_the_table(tmp_path, capsys):
     median, low, high = found["inference"]["lgnet"]["2"]
     assert 0 < low <= median <= high
     assert len(found["inference"]) == 3 and found["training"]["lgnet"]["pictures"] == 2
-    half = found["bf16"]
-    assert half["difference, mm"] == pytest.approx(half["MPVPE bf16, mm"] - half["MPVPE float32, mm"])
+    half = found["float16"]
+    assert half["difference, mm"] == pytest.approx(half["MPVPE float16, mm"] - half["MPVPE float32, mm"])
     assert half["hands"] >= 2 and half["vertices apart, mm"] > abs(half["difference, mm"])
 
 

@@ -1,11 +1,12 @@
 """How fast networks predict and learn here, beside a bare ResNet-50: one table, as Markdown and as JSON.
 
-python tool/benchmark.py [--gpu 0] [--preset lgnet,lgnet_small,eanet] [--steps] [--stream]
+python tool/benchmark.py [--gpu 0] [--preset lgnet,lgnet_small,eanet] [--steps] [--compile] [--stream]
 
 Inference as test.py and the demo run it (common/nets/inference.py), training as train.py does, on pictures
 that already lie there. Median of all rounds, quartiles in brackets. --steps: what each step towards a fast
-forward gives. --stream: training once more, with the data that train.py would read (--set), end to end.
-Last: MPVPE of a trained network in bf16 beside float32, on synthetic test pictures.
+forward gives the first network. --stream: training once more, with the data that train.py would read (--set),
+end to end.
+Last: MPVPE of a trained network in float16 beside float32, on synthetic test pictures.
 """
 
 import os
@@ -49,9 +50,10 @@ def main() -> None:
     )
     options.add_argument("--train_batch", type=int, help="default: 64; 4 on CPUs")
     options.add_argument("--rounds", type=int, help="that are timed (default: 20; 5 on CPUs)")
-    options.add_argument("--checkpoint", type=Path, default=WEIGHTS, help="compared in bf16 and float32")
+    options.add_argument("--checkpoint", type=Path, default=WEIGHTS, help="compared in float16 and float32")
     options.add_argument("--pictures", type=int, help="on which it is compared (default: 512; 64 on CPUs)")
-    options.add_argument("--steps", action="store_true", help="also what each step of inference gives")
+    options.add_argument("--steps", action="store_true", help="what each step gives the first network")
+    options.add_argument("--compile", action="store_true", help="a step more: torch.compile, some minutes")
     options.add_argument("--stream", action="store_true", help="also training with its data, end to end")
     options.add_argument("--output", type=Path, default=cli.ROOT / "output" / "benchmark", help="folder")
     args = options.parse_args()
@@ -71,12 +73,13 @@ def main() -> None:
     report: dict[str, Any] = {"machine": machine(device), "commit": git_commit(cli.ROOT)}
     mano = load_mano().to(device)
     report["inference"] = inference(configs, mano, device, plan)
-    if args.steps:
-        report["steps"] = {name: steps(config, mano, device, plan) for name, config in configs.items()}
+    if args.steps or args.compile:
+        first = next(iter(configs))
+        report["steps"] = {first: steps(configs[first], mano, device, plan, args.compile)}
     report["training"] = {name: training(config, mano, device, plan) for name, config in configs.items()}
     if args.stream:
         report["stream"] = {name: stream(config, mano, device, plan) for name, config in configs.items()}
-    report["bf16"] = precision(args.checkpoint, mano, device, plan)
+    report["float16"] = precision(args.checkpoint, mano, device, plan)
     report["seconds"] = round(time.perf_counter() - start)
     text = "\n".join(["", *tables(report), ""])
     print(text)

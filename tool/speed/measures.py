@@ -1,4 +1,4 @@
-"""What tool/benchmark.py measures: forwards, training steps, data, and what bf16 changes."""
+"""What tool/benchmark.py measures: forwards, training steps, data, and what float16 changes."""
 
 import gc
 import itertools
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from common.base import Trainer
 from common.hand.mano import ManoLayer
-from common.nets.inference import Inference, wants_bf16
+from common.nets.inference import Inference, wants_half
 from common.targets import add_targets, to_device
 from common.utils.checkpoint import load_snapshot
 from common.utils.geometry import IMAGE_SIZE
@@ -40,7 +40,7 @@ class Plan:
     train_batch: int
     rounds: int
     repeats: int  # forwards or steps in a round
-    pictures: int  # on which bf16 is compared with float32
+    pictures: int  # on which float16 is compared with float32
 
 
 ON_GPU = Plan(batches=(1, 64, 128), train_batch=64, rounds=20, repeats=10, pictures=512)
@@ -71,12 +71,45 @@ def inference(
     configs: dict[str, Config], mano: ManoLayer, device: torch.device, plan: Plan
 ) -> dict[str, dict[str, Spread]]:
     """{network: {batch: seconds of a forward}}, of networks without training."""
-    bf16 = wants_bf16("auto", device)
+    half = wants_half("auto", device)
     plain = torchvision.models.resnet50().to(device).eval()
     forwards: dict[str, Callable] = {RESNET_PLAIN: torch.inference_mode()(plain)}
-    forwards[RESNET] = Inference(Classifier(), device, bf16)
+    forwards[RESNET] = Inference(Classifier(), device, half)
     for name, config in configs.items():
-        forwards[name] = Inference(build_model(config.model, mano), device, bf16)
+        forwards[name] = Inference(build_model(config.model, mano), device, half)
+    return of_each_batch(forwards, device, plan)
+
+
+def steps(
+    config: Config, mano: ManoLayer, device: torch.device, plan: Plan, compiled: bool
+) -> dict[str, dict[str, Spread]]:
+    """{step: {batch: seconds}}: each adds something to the one before; torch.compile alone is not shipped."""
+
+    def ready_to(half: bool = False, graphs: bool = False) -> Inference:
+        return Inference(build_model(config.model, mano), device, half, graphs)
+
+    network = build_model(config.model, mano).to(device).eval()
+    casting, whole = ready_to(), ready_to(half=True, graphs=True)
+    casting.half = True  # autocast, while the weights stay float32
+    forwards: dict[str, Callable] = {
+        "layer by layer, float32": torch.inference_mode()(network),
+        "+ folded, channels last": ready_to(),
+        "+ float16": casting,
+        "+ weights cast once": ready_to(half=True),
+    }
+    if whole.graphs:
+        forwards["+ CUDA graph"] = whole
+    if compiled:
+        fused = ready_to(half=True, graphs=True)
+        fused.network = torch.compile(fused.network, dynamic=False)
+        forwards["+ torch.compile"] = fused
+    return of_each_batch(forwards, device, plan)
+
+
+def of_each_batch(
+    forwards: dict[str, Callable], device: torch.device, plan: Plan
+) -> dict[str, dict[str, Spread]]:
+    """{name: {batch: seconds of a forward}}."""
     measured: dict[str, dict[str, Spread]] = {name: {} for name in forwards}
     for batch in plan.batches:
         img = torch.rand(batch, 3, IMAGE_SIZE, IMAGE_SIZE, device=device)
@@ -87,50 +120,26 @@ def inference(
     return measured
 
 
-def steps(config: Config, mano: ManoLayer, device: torch.device, plan: Plan) -> dict[str, dict[str, Spread]]:
-    """{step: {batch: seconds}}: each adds something to the one before, the last is what is shipped."""
-    settings, cuda = config.model, device.type == "cuda"
-    network = build_model(settings, mano).to(device).eval()
-    forwards: dict[str, Callable] = {"layer by layer, float32": torch.inference_mode()(network)}
-    forwards["+ folded, channels last"] = Inference(build_model(settings, mano), device, graphs=False)
-    casting = Inference(build_model(settings, mano), device, graphs=False)
-    casting.bf16 = True  # autocast alone, the weights stay float32
-    forwards["+ bf16"] = casting
-    forwards["+ weights cast once"] = Inference(build_model(settings, mano), device, bf16=True, graphs=False)
-    if cuda:
-        forwards["+ CUDA graph"] = Inference(build_model(settings, mano), device, bf16=True)
-        compiled = Inference(build_model(settings, mano), device, bf16=True)
-        compiled.network = torch.compile(compiled.network)
-        forwards["+ torch.compile (not shipped)"] = compiled
-    measured: dict[str, dict[str, Spread]] = {name: {} for name in forwards}
-    for batch in plan.batches:
-        img = torch.rand(batch, 3, IMAGE_SIZE, IMAGE_SIZE, device=device)
-        calls = {name: partial(forward, img) for name, forward in forwards.items()}
-        for name, seconds in seconds_each(calls, device, plan.rounds, plan.repeats).items():
-            measured[name][str(batch)] = seconds
-    return measured
-
-
 def precision(checkpoint: Path, mano: ManoLayer, device: torch.device, plan: Plan) -> dict[str, float]:
-    """MPVPE of both hands about their wrists, mm, of a snapshot in float32 and in bf16."""
+    """MPVPE of both hands about their wrists, mm, of a snapshot in float32 and in float16."""
     snapshot = load_snapshot(checkpoint)
     config = build.test_config(snapshot, [f"synthetic_test={plan.pictures}"])
     sums = {False: 0.0, True: 0.0}
-    forwards = {bf16: Inference(model_from_snapshot(snapshot, mano), device, bf16) for bf16 in sums}
+    forwards = {half: Inference(model_from_snapshot(snapshot, mano), device, half) for half in sums}
     hands, apart = 0.0, 0.0
     for batch in build.test_data(config, mano, print):
         batch = add_targets(to_device(batch, device), mano)
         valid = batch["pose_valid"].flatten(1)
-        verts = {bf16: forward(batch["img"])["verts"] for bf16, forward in forwards.items()}
-        for bf16 in sums:
-            error = (verts[bf16] - batch["verts_cam"]).norm(dim=-1).mean(-1)
-            sums[bf16] += 1000 * float((error * valid).sum())
+        verts = {half: forward(batch["img"])["verts"] for half, forward in forwards.items()}
+        for half in sums:
+            error = (verts[half] - batch["verts_cam"]).norm(dim=-1).mean(-1)
+            sums[half] += 1000 * float((error * valid).sum())
         apart += 1000 * float(((verts[True] - verts[False]).norm(dim=-1).mean(-1) * valid).sum())
         hands += float(valid.sum())
     return {
         "hands": hands,
         "MPVPE float32, mm": sums[False] / hands,
-        "MPVPE bf16, mm": sums[True] / hands,
+        "MPVPE float16, mm": sums[True] / hands,
         "difference, mm": (sums[True] - sums[False]) / hands,
         "vertices apart, mm": apart / hands,
     }

@@ -22,8 +22,8 @@ def tables(report: dict[str, Any]) -> list[str]:
             rates = [cell(row[part].inverse(row["pictures"])) for part in ("step", "loader")]
             rows.append([name, *rates])
         lines += ["", *markdown(rows)]
-    values = [f"{value:.3f}" for value in report["bf16"].values()]
-    return [*lines, "", *markdown([["bf16", *report["bf16"]], ["against float32", *values]])]
+    values = [f"{value:.3f}" for value in report["float16"].values()]
+    return [*lines, "", *markdown([["float16", *report["float16"]], ["against float32", *values]])]
 
 
 def speed_rows(report: dict[str, Any]) -> list[list[str]]:
