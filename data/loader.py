@@ -1,6 +1,7 @@
 """From a map-style data set to batches: order, workers, resuming."""
 
 import os
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -105,7 +106,9 @@ def available_cores() -> int:
 
 
 def _one_thread(worker: int) -> None:
-    """A worker is one thread; OpenCV and torch would each start one per core."""
+    """A worker is one thread; OpenCV and torch would each start one per core. Ctrl-C is for the process that
+    it works for, which ends it when it has stopped."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 
@@ -114,14 +117,15 @@ class RepeatedBatches:
     """The batches of a loader, drawn once and repeated: for overfitting runs."""
 
     def __init__(self, loader: Iterable[dict[str, Any]], repeats: int = 64):
-        self.batches, self.repeats = list(loader), repeats
+        self.batches, self.repeats, self.start = list(loader), repeats, 0
 
     def __len__(self) -> int:
         return len(self.batches) * self.repeats
 
-    def set_epoch(self, epoch: int) -> None:
-        """The same batches in every epoch."""
+    def set_epoch(self, epoch: int, batch: int = 0) -> None:
+        """The same batches in every epoch; `batch` > 0 resumes it after so many of them."""
+        self.start = batch
 
     def __iter__(self):
-        for _ in range(self.repeats):
-            yield from self.batches
+        for number in range(self.start, len(self)):
+            yield self.batches[number % len(self.batches)]

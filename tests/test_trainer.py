@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from common.base import Trainer, as_numbers, freeze_unread, in_words
+from common.base import Trainer
 from common.hand.mano import load_mano
 from common.nets.losses import Criterion
 from common.targets import add_targets
+from common.training.readings import NORM, Means, Reading, in_words
 from common.utils.dist import launch, rank, world_size
+from common.utils.optimisation import freeze_unread
 from data.Synthetic.stream import SyntheticStream
 from main.config import override
 from main.model import build_model
@@ -28,7 +30,7 @@ class Silent:
         pass
 
 
-def tiny_trainer(device: torch.device, *settings: str) -> Trainer:
+def tiny_trainer(device: torch.device, *settings: str, **changes: object) -> Trainer:
     torch.manual_seed(rank())  # the first process's weights must win
     config = override(preset("lgnet"), [*SETTINGS, *settings])
     mano = load_mano()
@@ -42,16 +44,21 @@ def tiny_trainer(device: torch.device, *settings: str) -> Trainer:
         "grad_clip": 1e9,
         "ema": 0.0,
         "amp": "off",
+        "accumulate": 1,
+        "sync_batchnorm": False,
+        "cuda_graph": "off",
     }
     quiet = {"log": Silent(), "draw": None, "log_every": 1, "picture_every": 1}
-    return Trainer(model, criterion, mano, [None] * 3, device, **recipe, **quiet)
+    return Trainer(model, criterion, mano, [None] * 3, device, **{**recipe, **quiet, **changes})
 
 
 def double_batch(trainer: Trainer) -> dict:
     """Four samples whose halves show the same two pictures, so that statistics over a half are those of the
     whole; labels and masks are all different."""
     # pictures of which no ReLU stands so close to its edge that rounding decides about a gradient
-    batch = add_targets(SyntheticStream(trainer.mano, 4, 1, 4).batch(range(4)), trainer.mano)
+    batch = add_targets(
+        SyntheticStream(trainer.plain_step.mano, 4, 1, 4).batch(range(4)), trainer.plain_step.mano
+    )
     batch["img"] = torch.cat([batch["img"][:2]] * 2)
     chance = torch.Generator().manual_seed(2)
     for key in [key for key in batch if key.endswith("_valid")]:
@@ -67,7 +74,8 @@ def one_step(device: torch.device, folder: Path) -> None:
     half = len(batch["id"]) // world_size()
     share = slice(rank() * half, (rank() + 1) * half)
     trainer.network.train()
-    _, values = trainer.train_step({key: value[share] for key, value in batch.items()})
+    _, row = trainer.plain_step.learn({key: value[share] for key, value in batch.items()})
+    values = Reading.of(trainer.plain_step.names, row.tolist()).values
     gradients = {name: p.grad for name, p in trainer.network.named_parameters()}
     torch.save({"values": values, "gradients": gradients}, folder / f"{world_size()}_{rank()}.pth")
 
@@ -88,7 +96,7 @@ def two_steps_of_verts_alone(device: torch.device) -> None:
     trainer = tiny_trainer(device, "loss.present=0", "loss.rel_trans=0")
     batch = double_batch(trainer)
     for _ in range(2):
-        trainer.train_step(batch)
+        trainer.plain_step.learn(batch)
 
 
 def test_two_processes_train_without_some_losses():
@@ -110,10 +118,14 @@ def test_what_no_term_reads_is_frozen():
 
 
 def test_what_nothing_measured_is_a_dash():
-    values = {"total": torch.tensor(2.0), "verts": torch.tensor(0.5), "shape": torch.tensor(0.0)}
-    numbers = as_numbers(values, {"verts": torch.tensor(9.0), "shape": torch.tensor(0.0)})
-    assert numbers == {"total": 2.0, "verts": 0.5, "shape": None}
-    assert in_words(numbers) == "total 2.000 verts 0.500 shape -"
+    means, counts, rest = [2.0, 0.5, 0.0], [1.0, 9.0, 0.0], [0.0, 7.0, 0.0]
+    reading = Reading.of(["total", "verts", "shape"], means + counts + rest)
+    assert reading == Reading({"total": 2.0, "verts": 0.5, "shape": None, NORM: 7.0}, stop=False, bad=False)
+    sums = Means()
+    sums.add(reading.values)
+    sums.add({"total": 4.0, "verts": None, "shape": None, NORM: 8.0})
+    assert sums.values() == {"total": 3.0, "verts": 0.5, "shape": None, NORM: 7.5}
+    assert in_words(sums.values()) == f"total 3.000 verts 0.500 shape - {NORM} 7.500"
 
 
 def test_a_plain_layer_counts_as_read():
