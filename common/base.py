@@ -12,10 +12,10 @@ from tqdm import tqdm
 from common.hand.mano import ManoLayer
 from common.nets.losses import Criterion
 from common.targets import add_targets, to_device
-from common.training.graph import GraphedStep
+from common.training.graph import GraphedStep, wants_graph
 from common.training.readings import NORM, Means, Reading, in_words
 from common.training.snapshots import Snapshots
-from common.training.step import Step, TrainStep, autocast_type
+from common.training.step import Step, TrainStep, autocast_type, synchronised
 from common.utils.dist import barrier, has_launcher, rank, world_size
 from common.utils.errors import UserError
 from common.utils.interrupt import StopRequest
@@ -103,12 +103,16 @@ class Trainer:
         """
         self.progress = Progress(self.epochs * len(self.loader), done=self.step)
         with StopRequest(patient=has_launcher()) as self.request:
-            while self.epoch < self.epochs and not self.stopping:
-                self.train_epoch(snapshots, about)
-                if self.batch == len(self.loader):
-                    self.finish_epoch()
-                self.save(snapshots, about)
-        barrier()  # no process ends before the first one has written
+            try:
+                while self.epoch < self.epochs and not self.stopping:
+                    self.train_epoch(snapshots, about)
+                    if self.batch == len(self.loader):
+                        self.finish_epoch()
+                    self.save(snapshots, about)
+                barrier()  # no process ends before the first one has written
+            except RuntimeError:  # the signal has ended the loader's processes, too, perhaps within a step
+                if self.request.number is None:
+                    raise
         return self.epoch == self.epochs
 
     def train_epoch(self, snapshots: Snapshots, about: dict[str, Any]) -> None:
@@ -137,7 +141,7 @@ class Trainer:
                 self.stopping = True
             if self.stopping:
                 break
-            if rank() == 0 and snapshots.due():
+            if rank() == 0 and self.batch < len(self.loader) and snapshots.due():
                 self.save(snapshots, about)
 
     def train_step(self, batch: Batch) -> None:
@@ -188,9 +192,9 @@ class Trainer:
         pace = (bar.format_dict["rate"] or 0) * pictures * world_size()
         loss = f"loss {recent['total']:.3f}"
         bar.set_postfix_str(f"{pace:.1f} pictures/s, {loss}, {self.progress.line(self.rate)}", refresh=False)
-        measured = {name: value for name, value in recent.items() if value is not None}
-        self.log.scalars("train", {"lr": self.rate, "gradient_norm": measured.pop(NORM)}, self.step)
-        self.log.scalars("loss", measured, self.step)
+        of_training = {"lr": self.rate, NORM: recent.pop(NORM), "pictures_per_second": pace}
+        self.log.scalars("train", of_training, self.step)
+        self.log.scalars("loss", recent, self.step)
 
     def finish_epoch(self) -> None:
         """A line in log.txt, and one in metrics.jsonl of what was measured; the next epoch is to come."""
@@ -258,21 +262,6 @@ class Trainer:
         if self.device.type == "cuda" and state["random"]["cuda"] is not None:
             torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
         self.log.forget(self.epoch)
-
-
-def synchronised(network: nn.Module, device: torch.device) -> nn.Module:
-    """BatchNorm's statistics over the batches of all processes."""
-    if device.type != "cuda":
-        raise UserError("train.sync_batchnorm: torch has it on GPUs only; leave it out with --gpu cpu")
-    return nn.SyncBatchNorm.convert_sync_batchnorm(network)
-
-
-def wants_graph(cuda_graph: str, device: torch.device) -> bool:
-    """Whether to try a CUDA graph; UserError where one is demanded that cannot be."""
-    possible = device.type == "cuda" and world_size() == 1
-    if cuda_graph == "on" and not possible:
-        raise UserError("train.cuda_graph=on needs one process on a GPU: leave it at auto")
-    return possible and cuda_graph != "off"
 
 
 @torch.inference_mode()

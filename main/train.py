@@ -19,7 +19,7 @@ from common.hand.mano import ManoLayer, load_mano
 from common.nets.losses import Criterion
 from common.show.figures import pictures
 from common.training.snapshots import Snapshots
-from common.utils.checkpoint import git_commit, load_snapshot
+from common.utils.checkpoint import git_commit, load_snapshot, snapshot_path, snapshots
 from common.utils.dist import is_first_process, is_under_torchrun, launch, parse_devices, rank
 from common.utils.errors import UserError, run_script
 from common.utils.files import write_json
@@ -79,19 +79,24 @@ def train(device: torch.device, config: Config, folder: Path, last: Path | None)
         if last is not None:
             trainer.load_state_dict(load_snapshot(last))
             log.say(f"continuing after {last.name}")
-        snapshots = Snapshots(folder / "model_dump", config.train.snapshot_minutes, config.train.keep)
-        if not trainer.fit(snapshots, about):
-            log.say(f"stopped after step {trainer.step}, nothing is lost; to go on: {command_to_go_on()}")
+        written = Snapshots(folder / "model_dump", config.train.snapshot_minutes, config.train.keep)
+        if not trainer.fit(written, about):
+            log.say(f"stopped at step {trainer.step}; {how_to_go_on(folder)}")
             sys.exit(128 + (trainer.request.number or signal.SIGTERM))
         log.say(f"snapshots: {folder / 'model_dump'}; TensorBoard: tensorboard --logdir {folder / 'log'}")
 
 
-def command_to_go_on() -> str:
-    """What was typed, with --continue."""
+def how_to_go_on(folder: Path) -> str:
+    """From which snapshot of a run's folder, and with what to type."""
+    dump = folder / "model_dump"
+    found = snapshots(dump)
+    if not found:
+        return "there is no snapshot yet: start again"
     arguments = [argument for argument in sys.argv if argument != "--continue"]
+    command = shlex.join(["python", *arguments, "--continue"])
     if is_under_torchrun():
-        return "the same torchrun command with --continue"
-    return shlex.join(["python", *arguments, "--continue"])
+        command = "the same torchrun command and --continue"
+    return f"go on from {snapshot_path(dump, *found[-1]).name} with: {command}"
 
 
 def make_deterministic() -> None:

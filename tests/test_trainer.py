@@ -26,8 +26,10 @@ SETTINGS = ["backbone=resnet18", "attention=prenorm", "channels=16", "sjt_blocks
 class Silent:
     """A log nobody reads."""
 
-    def say(self, message: str) -> None:
+    def ignore(self, *entry: object) -> None:
         pass
+
+    say = scalars = line = forget = ignore
 
 
 def tiny_trainer(device: torch.device, *settings: str, **changes: object) -> Trainer:
@@ -48,7 +50,7 @@ def tiny_trainer(device: torch.device, *settings: str, **changes: object) -> Tra
         "sync_batchnorm": False,
         "cuda_graph": "off",
     }
-    quiet = {"log": Silent(), "draw": None, "log_every": 1, "picture_every": 1}
+    quiet = {"log": Silent(), "draw": lambda *shown: {}, "log_every": 1, "picture_every": 1}
     return Trainer(model, criterion, mano, [None] * 3, device, **{**recipe, **quiet, **changes})
 
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from common.training.step import Batch, TrainStep
+from common.utils.dist import world_size
+from common.utils.errors import UserError
 
 PLAIN_STEPS = 3  # before the capture: libraries choose their kernels, the optimizer makes its state
 
@@ -63,3 +65,11 @@ class GraphedStep:
             self.say(f"no CUDA graph of the step, which goes on plainly: {str(error).splitlines()[0]}")
             return
         self.graph = graph
+
+
+def wants_graph(cuda_graph: str, device: torch.device) -> bool:
+    """Whether to try a CUDA graph; UserError where one is demanded that cannot be."""
+    possible = device.type == "cuda" and world_size() == 1
+    if cuda_graph == "on" and not possible:
+        raise UserError("train.cuda_graph=on needs one process on a GPU: leave it at auto")
+    return possible and cuda_graph != "off"

@@ -15,6 +15,7 @@ from common.nets.losses import Criterion, masked_means
 from common.targets import add_targets, to_device
 from common.training.buffers import MovingAverage, kept_buffers, share_storage
 from common.utils.dist import mean_over_ranks, world_size
+from common.utils.errors import UserError
 from common.utils.optimisation import LossScale, parameter_groups
 
 Batch = dict[str, Any]
@@ -180,3 +181,10 @@ def autocast_type(amp: str, device: torch.device) -> torch.dtype | None:
     if amp == "fp16" or (cuda and not torch.cuda.is_bf16_supported(including_emulation=False)):
         return torch.float16
     return torch.bfloat16
+
+
+def synchronised(network: nn.Module, device: torch.device) -> nn.Module:
+    """BatchNorm's statistics over the batches of all processes."""
+    if device.type != "cuda":
+        raise UserError("train.sync_batchnorm: torch has it on GPUs only; leave it out with --gpu cpu")
+    return nn.SyncBatchNorm.convert_sync_batchnorm(network)

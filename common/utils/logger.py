@@ -53,9 +53,10 @@ class RunLog:
             tqdm.write(message)
             self._note(message)
 
-    def scalars(self, group: str, values: dict[str, float], step: int) -> None:
-        if not self.quiet:
-            for name, value in values.items():
+    def scalars(self, group: str, values: dict[str, float | None], step: int) -> None:
+        """Those that were measured."""
+        for name, value in values.items():
+            if not self.quiet and value is not None:
                 self.board.add_scalar(f"{group}/{name}", value, step)
 
     def picture(self, name: str, rgb: np.ndarray, step: int) -> None:
