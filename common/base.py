@@ -84,7 +84,7 @@ class Trainer:
         self.log_every, self.picture_every = log_every, picture_every
         self.factor, self.lr = warmup_cosine(epochs * len(loader), warmup), lr
         self.share = moving_average(ema)
-        self.epochs = epochs
+        self.epochs, self.progress = epochs, Progress(epochs * len(loader))
         self.epoch, self.batch, self.step = 0, 0, 0  # the next ones: epoch, batch in it, step of the run
         self.seconds, self.means = 0.0, Means()  # of the epoch so far
         self.best: list[float] | None = None  # score and epoch of the best one so far
