@@ -269,9 +269,19 @@ class NothingIsRead(TorchDispatchMode):
         return result
 
 
-def test_a_step_waits_for_no_device(monkeypatch):
+OURS = [
+    "joint_head=pyramid",
+    "heatmap_side=16",
+    "heatmap_margin=2",
+    "regressor=aligned",
+    "refine_misfit=true",
+]
+
+
+@pytest.mark.parametrize("network", [[], OURS, ["refine_graph=cheb", "local_graph=cheb", "attention=paper"]])
+def test_a_step_waits_for_no_device(network, monkeypatch):
     """On tensors without values, where reading one is an error; but for the optimizer's own kernel."""
-    trainer = tiny_trainer(torch.device("cpu"))
+    trainer = tiny_trainer(torch.device("cpu"), *network)
     step, batch = trainer.plain_step, raw_batches(trainer, 1)[0]
     for module in (step.network, step.criterion, step.mano):
         module.to("meta")
