@@ -73,13 +73,15 @@ def train(device: torch.device, config: Config, folder: Path, last: Path | None)
         data = build.describe_data(config)
         log.say(f"data: {data}; hand model: {mano.name}{cli.describe_local_paths(config)}")
         trainer = build_trainer(config, mano, device, log)
+        written = Snapshots(folder / "model_dump", config.train.snapshot_minutes, config.train.keep)
         about = {"config": config.to_dict(), "commit": git_commit(cli.ROOT), "hand_model": mano.name}
         if rank() == 0:
             write_json(folder / "config.json", about)
         if last is not None:
             trainer.load_state_dict(load_snapshot(last))
             log.say(f"continuing after {last.name}")
-        written = Snapshots(folder / "model_dump", config.train.snapshot_minutes, config.train.keep)
+            if rank() == 0:
+                written.leave_behind(last)
         if not trainer.fit(written, about):
             log.say(f"stopped at step {trainer.step}; {how_to_go_on(folder)}")
             sys.exit(128 + (trainer.request.number or signal.SIGTERM))

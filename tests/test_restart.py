@@ -180,6 +180,7 @@ def test_a_signal_ends_a_run_between_two_steps(tmp_path, monkeypatch, capsys, nu
     newer.write_bytes(b"cut short")
     assert run(train, *command, "--continue") == 0
     assert f"skipped: {newer}: it is damaged" in capsys.readouterr().out
+    assert newer.with_suffix(".damaged").exists() and not newer.exists()
     assert run(train, *TINY, *longer, *output_in(tmp_path), "--exp", "whole") == 0
     same_to_the_bit(snapshot_path(dump, 0), snapshot_path(tmp_path / "whole" / "model_dump", 0))
     shutil.rmtree(tmp_path)

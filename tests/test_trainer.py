@@ -13,6 +13,7 @@ from common.hand.mano import load_mano
 from common.nets.losses import Criterion
 from common.targets import add_targets, to_device
 from common.training.readings import NORM, Means, Reading, in_words
+from common.training.step import autocast_type, synchronised
 from common.utils.dist import launch, rank, world_size
 from common.utils.errors import UserError
 from common.utils.optimisation import LossScale, freeze_unread
@@ -57,14 +58,13 @@ def tiny_trainer(device: torch.device, *settings: str, **changes: object) -> Tra
     return Trainer(model, criterion, mano, [None] * 3, device, **{**recipe, **quiet, **changes})
 
 
-def double_batch(trainer: Trainer) -> dict:
-    """Four samples whose halves show the same two pictures, so that statistics over a half are those of the
-    whole; labels and masks are all different."""
+def double_batch(trainer: Trainer, pictures: int = 2) -> dict:
+    """Four samples that show the same two pictures (or one), so that statistics over a half (or one of them)
+    are those of the whole; labels and masks are all different."""
     # pictures of which no ReLU stands so close to its edge that rounding decides about a gradient
-    batch = add_targets(
-        SyntheticStream(trainer.plain_step.mano, 4, 1, 4).batch(range(4)), trainer.plain_step.mano
-    )
-    batch["img"] = torch.cat([batch["img"][:2]] * 2)
+    mano = trainer.plain_step.mano
+    batch = add_targets(SyntheticStream(mano, 4, 1, 4).batch(range(4)), mano)
+    batch["img"] = torch.cat([batch["img"][:pictures]] * (4 // pictures))
     chance = torch.Generator().manual_seed(2)
     for key in [key for key in batch if key.endswith("_valid")]:
         batch[key] = batch[key] * (torch.rand(batch[key].shape, generator=chance) < 0.6)
@@ -74,27 +74,33 @@ def double_batch(trainer: Trainer) -> dict:
 
 
 def one_step(device: torch.device, folder: Path) -> None:
-    trainer = tiny_trainer(device)
-    batch = double_batch(trainer)
-    half = len(batch["id"]) // world_size()
-    share = slice(rank() * half, (rank() + 1) * half)
-    trainer.network.train()
-    _, row = trainer.plain_step.learn({key: value[share] for key, value in batch.items()})
-    values = Reading.of(trainer.plain_step.names, row.tolist()).values
-    gradients = {name: p.grad for name, p in trainer.network.named_parameters()}
-    torch.save({"values": values, "gradients": gradients}, folder / f"{world_size()}_{rank()}.pth")
+    """In one go; and, of several processes, each in two parts."""
+    steps = {}
+    for accumulate, pictures in ((1, 2), (world_size(), 1)):
+        trainer = tiny_trainer(device, accumulate=accumulate)
+        batch = double_batch(trainer, pictures)
+        half = len(batch["id"]) // world_size()
+        share = slice(rank() * half, (rank() + 1) * half)
+        trainer.network.train()
+        _, row = trainer.plain_step.learn({key: value[share] for key, value in batch.items()})
+        values = Reading.of(trainer.plain_step.names, row.tolist()).values
+        gradients = {name: p.grad for name, p in trainer.network.named_parameters()}
+        steps[pictures] = {"values": values, "gradients": gradients}
+    torch.save(steps, folder / f"{world_size()}_{rank()}.pth")
 
 
 def test_two_processes_step_as_one_with_the_double_batch(tmp_path):
     """Masks differ between the halves: means over each half would weigh their labels wrongly."""
     launch(one_step, CPUS[:1], tmp_path)
     launch(one_step, CPUS, tmp_path)
-    one, first, second = (torch.load(tmp_path / name) for name in ("1_0.pth", "2_0.pth", "2_1.pth"))
-    assert first["values"] == second["values"] == pytest.approx(one["values"], rel=1e-4)
-    for name, gradient in one["gradients"].items():
-        torch.testing.assert_close(first["gradients"][name], second["gradients"][name], rtol=0, atol=0)
-        error = (first["gradients"][name] - gradient).norm() / gradient.norm().clamp_min(1e-4)
-        assert error < 1e-3, f"{name}: {error:.1e}"
+    files = [torch.load(tmp_path / name) for name in ("1_0.pth", "2_0.pth", "2_1.pth")]
+    for pictures in (2, 1):
+        one, first, second = (file[pictures] for file in files)
+        assert first["values"] == second["values"] == pytest.approx(one["values"], rel=1e-4)
+        for name, gradient in one["gradients"].items():
+            torch.testing.assert_close(first["gradients"][name], second["gradients"][name], rtol=0, atol=0)
+            error = (first["gradients"][name] - gradient).norm() / gradient.norm().clamp_min(1e-4)
+            assert error < 1e-3, f"{name}: {error:.1e}"
 
 
 def two_steps_of_verts_alone(device: torch.device) -> None:
@@ -331,3 +337,25 @@ def test_a_captured_step_is_the_plain_one():
     assert captured == pytest.approx(plain, rel=1e-3)
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-2, atol=1e-3, msg=name)
+
+
+# ---- settings ----
+
+
+def test_types_of_autocast(monkeypatch):
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert [autocast_type(amp, cpu) for amp in ("auto", "off")] == [None, None]
+    assert autocast_type("on", cpu) == torch.bfloat16 and autocast_type("fp16", cpu) == torch.float16
+    for has_it, kind in ((True, torch.bfloat16), (False, torch.float16)):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, has=has_it: has)
+        assert autocast_type("auto", gpu) == autocast_type("on", gpu) == kind
+        assert autocast_type("off", gpu) is None and autocast_type("fp16", gpu) == torch.float16
+
+
+def test_synchronised_statistics_are_a_gpu_s():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    with pytest.raises(UserError, match="train.sync_batchnorm"):
+        synchronised(network, torch.device("cpu"))
+    names = list(network.state_dict())
+    network = synchronised(network, torch.device("cuda"))
+    assert isinstance(network[1], nn.SyncBatchNorm) and list(network.state_dict()) == names

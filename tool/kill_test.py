@@ -65,12 +65,12 @@ def kill_runs(folder: Path, gpu: str, kills: int, chance: random.Random) -> bool
     finish(life(folder, gpu, "whole"), folder)
     seconds = time.monotonic() - start
     whole = what_it_left(folder / "whole")
-    print(f"unbroken: {EPOCHS * STEPS} steps in {seconds:.1f} s; kills come within {seconds / 3:.1f} s")
+    print(f"unbroken: {EPOCHS * STEPS} steps in {seconds:.1f} s; kills come within {seconds / 2:.1f} s")
     killed, rounds, writing, same = 0, 0, 0, True
     while killed < kills:
         name = f"round_{rounds}"
         process = life(folder, gpu, name)
-        process.join(chance.uniform(0, seconds / 3))
+        process.join(chance.uniform(0, seconds / 2))
         if process.exitcode is None:
             os.kill(process.pid, signal.SIGKILL)
             process.join()

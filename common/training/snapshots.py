@@ -11,7 +11,8 @@ from common.utils.checkpoint import save_snapshot, snapshot_path, snapshots
 class Snapshots:
     """The snapshots in a run's model_dump/: one at the end of every epoch, and every so many minutes inside.
 
-    Kept are the last `keep` ends of epochs, the best one, and of the epoch under way the last `keep`.
+    Kept are the last `keep` ends of epochs, the best one (by the mean MPVPE of its training pictures), and of
+    the epoch under way the last `keep`.
     minutes: between two snapshots; 0: only at the ends of epochs.
     """
 
@@ -30,6 +31,12 @@ class Snapshots:
         self.written = self.clock()
         self.prune(best)
         return path
+
+    def leave_behind(self, start: Path) -> None:
+        """A run goes on from `start`: newer ones, which could not be read, are renamed out of the way."""
+        places = [snapshot_path(self.folder, *place) for place in snapshots(self.folder)]
+        for newer in places[places.index(start) + 1 :]:
+            newer.replace(newer.with_suffix(".damaged"))
 
     def prune(self, best: int | None) -> None:
         for partial in self.folder.glob("*.partial"):  # of a process that was killed
