@@ -21,7 +21,7 @@ from common.utils.errors import UserError
 from common.utils.interrupt import StopRequest
 from common.utils.logger import RunLog
 from common.utils.optimisation import freeze_unread, moving_average, warmup_cosine
-from common.utils.progress import Progress
+from common.utils.progress import Progress, Waiting
 
 Batch = dict[str, Any]
 
@@ -84,7 +84,7 @@ class Trainer:
         self.log_every, self.picture_every = log_every, picture_every
         self.factor, self.lr = warmup_cosine(epochs * len(loader), warmup), lr
         self.share = moving_average(ema)
-        self.epochs, self.progress = epochs, Progress(epochs * len(loader))
+        self.epochs, self.progress, self.waiting = epochs, Progress(epochs * len(loader)), Waiting()
         self.epoch, self.batch, self.step = 0, 0, 0  # the next ones: epoch, batch in it, step of the run
         self.seconds, self.means = 0.0, Means()  # of the epoch so far
         self.best: list[float] | None = None  # score and epoch of the best one so far
@@ -129,7 +129,7 @@ class Trainer:
             dynamic_ncols=True,
             mininterval=1,
         )
-        for batch in bar:
+        for batch in self.waiting.each(bar):
             self.train_step(batch)
             self.seconds = time.perf_counter() - start
             if forecast := self.progress.forecast(self.device.type):
@@ -193,6 +193,9 @@ class Trainer:
         loss = f"loss {recent['total']:.3f}"
         bar.set_postfix_str(f"{pace:.1f} pictures/s, {loss}, {self.progress.line(self.rate)}", refresh=False)
         of_training = {"lr": self.rate, NORM: recent.pop(NORM), "pictures_per_second": pace}
+        of_training["share_of_waiting_for_data"] = self.waiting.share()
+        if self.device.type == "cuda":
+            of_training["peak_gpu_gib"] = torch.cuda.max_memory_allocated(self.device) / 2**30
         self.log.scalars("train", of_training, self.step)
         self.log.scalars("loss", recent, self.step)
 
