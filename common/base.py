@@ -16,9 +16,9 @@ from common.training.graph import GraphedStep, wants_graph
 from common.training.readings import NORM, Means, Reading, in_words
 from common.training.snapshots import Snapshots
 from common.training.step import Step, TrainStep, autocast_type, synchronised
-from common.utils.dist import barrier, has_launcher, rank, world_size
+from common.utils.dist import barrier, has_launcher, peak_gib, rank, world_size
 from common.utils.errors import UserError
-from common.utils.interrupt import StopRequest
+from common.utils.interrupt import StopRequest, deaf_children
 from common.utils.logger import RunLog
 from common.utils.optimisation import freeze_unread, moving_average, warmup_cosine
 from common.utils.progress import Progress, Waiting
@@ -120,8 +120,10 @@ class Trainer:
         start = time.perf_counter() - self.seconds
         self.network.train()
         self.loader.set_epoch(self.epoch, self.batch)
+        with deaf_children():
+            batches = iter(self.loader)
         bar = tqdm(
-            self.loader,
+            batches,
             desc=f"epoch {self.epoch}/{self.epochs - 1}",
             initial=self.batch,
             total=len(self.loader),
@@ -192,11 +194,9 @@ class Trainer:
         pace = (bar.format_dict["rate"] or 0) * pictures * world_size()
         loss = f"loss {recent['total']:.3f}"
         bar.set_postfix_str(f"{pace:.1f} pictures/s, {loss}, {self.progress.line(self.rate)}", refresh=False)
-        of_training = {"lr": self.rate, NORM: recent.pop(NORM), "pictures_per_second": pace}
-        of_training["share_of_waiting_for_data"] = self.waiting.share()
-        if self.device.type == "cuda":
-            of_training["peak_gpu_gib"] = torch.cuda.max_memory_allocated(self.device) / 2**30
-        self.log.scalars("train", of_training, self.step)
+        speed = {"pictures_per_second": pace, "share_of_waiting_for_data": self.waiting.share()}
+        self.log.scalars("speed", {**speed, "peak_gpu_gib": peak_gib(self.device)}, self.step)
+        self.log.scalars("train", {"lr": self.rate, NORM: recent.pop(NORM)}, self.step)
         self.log.scalars("loss", recent, self.step)
 
     def finish_epoch(self) -> None:

@@ -1,7 +1,6 @@
 """From a map-style data set to batches: order, workers, resuming."""
 
 import os
-import signal
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -106,9 +105,7 @@ def available_cores() -> int:
 
 
 def _one_thread(worker: int) -> None:
-    """A worker is one thread; OpenCV and torch would each start one per core. Ctrl-C is for the process that
-    it works for, which ends it when it has stopped."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """A worker is one thread; OpenCV and torch would each start one per core."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 

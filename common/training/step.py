@@ -97,8 +97,9 @@ class TrainStep:
         for part in parts:
             with self.silent(part is not parts[-1]):
                 pred = self.forward(part["img"])
-                counts = counts or self.counts(pred, parts)
-                terms, _ = self.criterion(pred, part, counts)
+                if number > 1 and counts is None:
+                    counts = self.counts(pred, parts)
+                terms, counts = self.criterion(pred, part, counts)
                 total = self.criterion.total(terms)
                 (total if self.scale is None else total * self.scale.value).backward()
             preds.append({key: value.detach() for key, value in pred.items()})

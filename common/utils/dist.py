@@ -61,6 +61,11 @@ def _indices(text: str) -> list[int]:
     return indices
 
 
+def peak_gib(device: torch.device) -> float | None:
+    """The most memory that tensors have taken on a GPU, GiB; None on a CPU."""
+    return torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None
+
+
 def is_under_torchrun() -> bool:
     """Whether torchrun, or what sets its variables as well, has started this process as one of several."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
