@@ -21,7 +21,7 @@ from common.utils.errors import UserError
 from common.utils.interrupt import StopRequest, deaf_children
 from common.utils.logger import RunLog
 from common.utils.optimisation import freeze_unread, moving_average, warmup_cosine
-from common.utils.progress import Progress, Waiting
+from common.utils.progress import FORECAST, Progress, Waiting
 
 Batch = dict[str, Any]
 
@@ -134,11 +134,12 @@ class Trainer:
         for batch in self.waiting.each(bar):
             self.train_step(batch)
             self.seconds = time.perf_counter() - start
-            if forecast := self.progress.forecast(self.device.type):
-                self.log.say(forecast)
             if self.step % self.log_every == 0 or self.batch == len(self.loader):
                 self.report(bar, len(batch["img"]))
                 self.stopping = self.seen_stop  # here all processes have read the same rows
+            if self.progress.timed == FORECAST:
+                self.read()  # waits, or it would be the pace of filling the device's queue
+                self.log.say(self.progress.forecast(self.device.type))
             if world_size() == 1 and self.request.number is not None:
                 self.stopping = True
             if self.stopping:

@@ -12,8 +12,9 @@ from common.base import Trainer
 from common.hand.mano import load_mano
 from common.nets.losses import Criterion
 from common.targets import add_targets, to_device
+from common.training.graph import GraphedStep
 from common.training.readings import NORM, Means, Reading, in_words
-from common.training.step import autocast_type, synchronised
+from common.training.step import autocast_type, part_of, synchronised
 from common.utils.dist import launch, rank, world_size
 from common.utils.errors import UserError
 from common.utils.optimisation import LossScale, freeze_unread
@@ -301,6 +302,47 @@ def test_a_step_waits_for_no_device(network, monkeypatch):
     with NothingIsRead():
         _, _, row = step(on_device)
     assert row.device.type == "meta" and len(row) == 2 * len(step.names) + 3
+
+
+class Recorded:
+    """In the place of a CUDA graph: replaying it makes the step on its inputs, into its outputs."""
+
+    def __init__(self, graphed: GraphedStep):
+        self.graphed = graphed
+
+    def replay(self) -> None:
+        self.graphed.outputs = self.graphed.step(self.graphed.inputs)
+
+
+class WithoutGPU(GraphedStep):
+    """All of it but the capture itself."""
+
+    def beside(self, batch):
+        return self.step(batch)
+
+    def capture(self, tensors):
+        self.inputs = {key: torch.full_like(value, torch.nan) for key, value in tensors.items()}
+        self.graph = Recorded(self)
+
+
+def test_replayed_steps_are_plain_ones(monkeypatch):
+    """Seven steps, one of them of another shape, as an epoch's last."""
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: None)
+    cpu, results = torch.device("cpu"), []
+    for replayed in (False, True):
+        trainer = tiny_trainer(cpu, ema=0.5, log_every=99, picture_every=99)
+        trainer.network.train()
+        if replayed:
+            trainer.make_step = WithoutGPU(trainer.plain_step, optional=False, say=print)
+        batches = raw_batches(trainer, 7)
+        batches[5] = part_of(batches[5], slice(1))
+        for batch in batches:
+            trainer.train_step(batch)
+        ids = [names for _, names in trainer.unread]
+        results.append((ids, trainer.read().values(), everything(trainer)))
+    (ids, plain, one), (same_ids, replayed, two) = results
+    assert ids == same_ids and plain == replayed
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
 
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
