@@ -30,7 +30,7 @@ from data.loader import RepeatedBatches
 from data.Synthetic.stream import SyntheticStream
 from main import cli, train
 from tests.scripts import TINY, output_in, run, settings
-from tests.test_trainer import tiny_trainer
+from tests.tiny_trainer import tiny_trainer
 
 CPUS = [torch.device("cpu")] * 2
 GOOD = {"network": {"w": torch.arange(1000.0)}, "config": {"model": {"name": "lgnet"}}}
