@@ -18,7 +18,7 @@ from common.training.snapshots import Snapshots
 from common.training.step import Step, TrainStep, autocast_type, synchronised
 from common.utils.dist import barrier, has_launcher, peak_gib, rank, world_size
 from common.utils.errors import UserError
-from common.utils.interrupt import StopRequest, deaf_children
+from common.utils.interrupt import StopRequest, deaf_workers
 from common.utils.logger import RunLog
 from common.utils.optimisation import freeze_unread, moving_average, warmup_cosine
 from common.utils.progress import FORECAST, Progress, Waiting
@@ -105,8 +105,7 @@ class Trainer:
         with StopRequest(patient=has_launcher()) as self.request:
             try:
                 while self.epoch < self.epochs and not self.stopping:
-                    self.train_epoch(snapshots, about)
-                    if self.batch == len(self.loader):
+                    if self.train_epoch(snapshots, about):
                         self.finish_epoch()
                     self.save(snapshots, about)
                 barrier()  # no process ends before the first one has written
@@ -115,15 +114,13 @@ class Trainer:
                     raise
         return self.epoch == self.epochs
 
-    def train_epoch(self, snapshots: Snapshots, about: dict[str, Any]) -> None:
-        """What remains of an epoch, or the part of it before a wish to stop."""
+    def train_epoch(self, snapshots: Snapshots, about: dict[str, Any]) -> bool:
+        """What remains of an epoch -> whether it was trained, or there was a wish to stop before its end."""
         start = time.perf_counter() - self.seconds
         self.network.train()
         self.loader.set_epoch(self.epoch, self.batch)
-        with deaf_children():
-            batches = iter(self.loader)
         bar = tqdm(
-            batches,
+            deaf_workers(self.loader),
             desc=f"epoch {self.epoch}/{self.epochs - 1}",
             initial=self.batch,
             total=len(self.loader),
@@ -134,7 +131,8 @@ class Trainer:
         for batch in self.waiting.each(bar):
             self.train_step(batch)
             self.seconds = time.perf_counter() - start
-            if self.step % self.log_every == 0 or self.batch == len(self.loader):
+            at_end = self.batch == len(self.loader)
+            if self.step % self.log_every == 0 or at_end:
                 self.report(bar, len(batch["img"]))
                 self.stopping = self.seen_stop  # here all processes have read the same rows
             if self.progress.timed == FORECAST:
@@ -142,10 +140,12 @@ class Trainer:
                 self.log.say(self.progress.forecast(self.device.type))
             if world_size() == 1 and self.request.number is not None:
                 self.stopping = True
-            if self.stopping:
-                break
-            if rank() == 0 and self.batch < len(self.loader) and snapshots.due():
+            if self.stopping and not at_end:
+                return False
+            if rank() == 0 and not at_end and snapshots.due():
                 self.save(snapshots, about)
+        self.read()
+        return True
 
     def train_step(self, batch: Batch) -> None:
         """One step; its numbers stay on the device."""

@@ -25,7 +25,7 @@ from common.utils.checkpoint import (
 )
 from common.utils.dist import launch, rank, world_size
 from common.utils.errors import UserError
-from common.utils.interrupt import StopRequest
+from common.utils.interrupt import StopRequest, deaf_workers
 from data.loader import RepeatedBatches
 from data.Synthetic.stream import SyntheticStream
 from main import cli, train
@@ -209,6 +209,19 @@ def test_the_second_signal_acts_as_ever():
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGTERM)
     assert noted == [signal.SIGTERM] * 2
+
+
+def worker(batches):
+    """A loader that starts a process with its first batch, which says whether it hears of Ctrl-C."""
+    program = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    yield subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip()
+    yield from batches
+
+
+def test_loader_processes_do_not_hear_of_ctrl_c():
+    assert list(deaf_workers(worker([1, 2]))) == ["True", 1, 2]
+    assert list(deaf_workers([])) == []
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_two_processes_end_together(tmp_path):

@@ -1,8 +1,8 @@
 """A wish to stop: Ctrl-C or SIGTERM are noted, so that a run ends between two steps."""
 
+import itertools
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -40,15 +40,15 @@ class StopRequest:
             signal.signal(number, handler)
 
 
-@contextmanager
-def deaf_children() -> Iterator[None]:
-    """Processes started inside never hear of Ctrl-C, which reaches all of a terminal: it is for the one that
-    they work for, which ends them. Here it is heard afterwards. Windows cannot do that."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def deaf_workers(batches: Iterable[Any]) -> Iterator[Any]:
+    """Batches of a loader whose processes, which the first one starts, never hear of Ctrl-C: it reaches all
+    of a terminal, but is for the process that they work for, which ends them. Windows cannot do that."""
+    iterator = iter(batches)
+    if hasattr(signal, "pthread_sigmask"):
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # children keep it
+        try:
+            first = list(itertools.islice(iterator, 1))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        yield from first
+    yield from iterator
