@@ -162,14 +162,15 @@ class RepeatedBatches:
     """The batches of a loader, drawn once and repeated: for overfitting runs."""
 
     def __init__(self, loader: Iterable[dict[str, Any]], repeats: int = 64):
-        self.batches, self.repeats = list(loader), repeats
+        self.batches, self.repeats, self.start = list(loader), repeats, 0
 
     def __len__(self) -> int:
         return len(self.batches) * self.repeats
 
-    def set_epoch(self, epoch: int) -> None:
-        """The same batches in every epoch."""
+    def set_epoch(self, epoch: int, batch: int = 0) -> None:
+        """The same batches in every epoch; `batch` > 0 resumes it after so many of them."""
+        self.start = batch
 
     def __iter__(self):
-        for _ in range(self.repeats):
-            yield from self.batches
+        for number in range(self.start, len(self)):
+            yield self.batches[number % len(self.batches)]

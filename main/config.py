@@ -136,8 +136,14 @@ class Train:
     ema: Share = 0.0  # decay a step of the weights' moving average, which then is tested; 0: none
     start_from: str | None = None  # a snapshot or shipped weights whose whole network is learned on from
     seed: CountOrZero = 0
-    amp: Literal["auto", "on", "off"] = "auto"  # bf16 autocast; auto: on a GPU only
-    log_every: Count = 50  # steps between TensorBoard scalars
+    amp: Literal["auto", "on", "off", "fp16"] = "auto"  # bf16 autocast, else fp16; auto: on a GPU
+    accumulate: Count = 1  # parts a batch is cut into to save memory; the same but for BatchNorm
+    sync_batchnorm: bool = False  # BatchNorm over the batches of all GPUs
+    cuda_graph: Literal["auto", "on", "off"] = "auto"  # the step as one graph; auto: one GPU, where it can be
+    deterministic: bool = False  # same numbers in every run on a GPU, where torch can; a CPU's always are
+    snapshot_minutes: Weight = 15.0  # between snapshots inside an epoch; 0: only at the ends of epochs
+    keep: Count = 3  # snapshots: ends of epochs, besides the best one, and as many inside the one under way
+    log_every: Count = 50  # steps after which their numbers are read and written
     picture_every: Count = 1000  # steps between TensorBoard pictures
     overfit: CountOrZero = 0  # train on this many fixed synthetic samples instead of the stream
 

@@ -23,7 +23,7 @@ import torch
 
 from common.hand.mano import ManoLayer, load_mano
 from common.nets.costs import multiply_adds, parameters
-from common.utils.checkpoint import snapshot_epochs, snapshot_path
+from common.utils.checkpoint import snapshot_epochs, snapshot_path, snapshots
 from common.utils.dist import parse_devices
 from common.utils.errors import UserError, run_script
 from common.utils.geometry import IMAGE_SIZE
@@ -129,7 +129,7 @@ def train_and_test(run: Run, gpu: str | None, keep: bool) -> str:
     epochs, last = snapshot_epochs(dump), train.epochs - 1
     if last not in epochs:
         options = ["--preset", run.preset, *as_options(run.settings)]
-        if epochs:
+        if snapshots(dump):
             options.append("--continue")
         if error := call(run, "train.py", *common, *options):
             return error
