@@ -10,7 +10,9 @@ NaN, and its validity, 1 or 0, is 0. Where the last column names no validity, th
 
 Batch: raw facts
   key               shape          meaning                                             valid where
-  img               (B,3,256,256)  RGB in [0,1]; the network normalises
+  img               (B,3,256,256)  RGB in [0,1]; the network normalises. From pictures in files it comes as
+                                   levels (uint8), with `color`: add_targets makes it what it is here
+  color *           (B,3)          by which the channels of such levels are multiplied
   joints            (B,2,21,3)     annotated joints, camera                            joints_valid
   joints_valid      (B,2,21)       flag
   in_picture        (B,2,21)       flag: annotated and inside the original picture
@@ -96,7 +98,14 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 @torch.no_grad()
 def add_targets(batch: Batch, mano: ManoLayer) -> Batch:
     """A batch of raw facts -> the same with all that is derived from them (see the tables above)."""
-    return {**batch, **annotated(batch), **fitted(batch, mano)}
+    return {**batch, "img": pictures(batch), **annotated(batch), **fitted(batch, mano)}
+
+
+def pictures(batch: Batch) -> Tensor:
+    """RGB in [0,1]: levels with their channels multiplied and cut at white; what is in [0,1] stays."""
+    if batch["img"].is_floating_point():
+        return batch["img"]
+    return (batch["img"] / 255).mul_(batch["color"][..., None, None]).clamp_(max=1)
 
 
 def annotated(batch: Batch) -> dict[str, Tensor]:

@@ -1,10 +1,12 @@
 """Augmentation in two halves: `draw` throws the dice, `apply` is a pure function of its arguments.
 
-The recipe is EANet's. One affine map moves the picture, the camera and the 2-D labels; the 3-D
-labels turn by the same angle about the optical axis, so that K_new = A K0 Rz(theta)^T projects them
-exactly on the pixels. Records have hands in (right, left) order, metres, camera frame.
+Everything but the pixels happens here, for all samples of a batch at once. The recipe is EANet's. One affine
+map moves the picture, the camera and the 2-D labels; the 3-D labels turn by the same angle about the optical
+axis, so that K_new = A K0 Rz(theta)^T projects them exactly on the pixels. Records have hands in (right,
+left) order, metres, camera frame; B samples.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from common.hand import mirror
 from common.hand.joints import WRIST
 from common.utils.geometry import IMAGE_SIZE, axis_angle_to_matrix, matrix_to_axis_angle
-from common.utils.image import as_3x3, crop_affine, rotation_2d, warp
+from common.utils.image import as_3x3, crop_affine, rotation_2d
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,8 @@ PER_HAND = (
     "root_depth",
     "root_depth_valid",
     "present",
-    "pixels",  # these three lie in the original picture: the affine map moves them later
+    "pixels",  # in the original picture: the affine map moves them later
     "pixels_valid",
-    "outlines",
 )
 
 
@@ -76,64 +77,81 @@ def draw(rng: np.random.Generator, settings: AugmentSettings) -> AugmentParams:
     )
 
 
-def apply(record: dict[str, Any], params: AugmentParams) -> dict[str, Any]:
-    """A raw record (data/base.py) with its `image` -> the same record cut out and augmented.
+def apply(records: dict[str, Any], throws: Sequence[AugmentParams]) -> dict[str, Any]:
+    """Raw records of B samples (data/base.py) and one throw for each -> the same with labels cut out and
+    augmented.
 
-    `image` becomes the crop (256,256,3) uint8; `K` (3,3) and `affine` (2,3, original -> crop, the
-    mirror included) are added; every 3-D label is in the augmented frame. `K_orig`, `image_size`
-    and `box` stay those of the original picture, as do `pixels` and `outlines`. The argument is not
-    changed.
+    `K` (B,3,3), `affine` (B,2,3, original picture -> crop, the mirror included) and `color` (B,3), by which
+    the channels are to be multiplied, are added; every 3-D label is in the augmented frame. `K_orig`,
+    `image_size` and `box` stay those of the original picture, as do `pixels` and `outlines`. The argument
+    is not changed.
     """
-    turn = np.eye(3)  # about the optical axis, x towards y
-    turn[:2, :2] = rotation_2d(params.rotation)
-    affine = crop_affine(record["box"], IMAGE_SIZE, params.rotation, params.scale, params.shift)
-    out = dict(record)
-    out["affine"] = affine
-    out["K"] = as_3x3(affine) @ record["K_orig"] @ turn.T
-    out["pose"] = turned_pose(record["pose"], turn)
+    rotation = np.array([throw.rotation for throw in throws])
+    scale = np.array([throw.scale for throw in throws])
+    shift = np.array([throw.shift for throw in throws])
+    turn = np.tile(np.eye(3), (len(throws), 1, 1))  # about the optical axis, x towards y
+    turn[:, :2, :2] = rotation_2d(rotation)
+    out = dict(records)
+    out["affine"] = crop_affine(records["box"], IMAGE_SIZE, rotation, scale, shift)
+    out["K"] = as_3x3(out["affine"]) @ records["K_orig"] @ turn.swapaxes(1, 2)
+    out["color"] = np.array([throw.color for throw in throws])
+    out["pose"] = turned_pose(records["pose"], turn)
     for key in POINTS:
-        if key in record:
-            out[key] = record[key] @ turn.T
-    if params.mirror:
-        out = mirrored(out)
-    out["image"] = recolor(warp(record["image"], out["affine"], IMAGE_SIZE), params.color)
+        if key in records:
+            out[key] = turned(records[key], turn)
+    mirror_these = np.array([throw.mirror for throw in throws])
+    if not mirror_these.any():
+        return out
+    return _where(mirror_these, mirrored(out), out)
+
+
+def turned(points: NDArray, turn: NDArray) -> NDArray:
+    """Points (B,...,3) by one rotation (B,3,3) for each sample."""
+    flat = points.reshape(len(points), -1, 3) @ turn.swapaxes(1, 2)
+    return flat.reshape(points.shape)
+
+
+def mirrored(records: dict[str, Any]) -> dict[str, Any]:
+    """Records that are cut out, mirrored in their crops: labels, camera and affine map.
+
+    The pixels follow the affine map when they are drawn. Mirroring twice gives the records back.
+    """
+    out = dict(records)
+    out["hand_type"] = [mirror.OTHER_HAND_TYPE[name] for name in records["hand_type"]]
+    out["pose"] = _hands_first(mirror.mirror_pose, records["pose"])
+    out["K"] = mirror.mirror_camera(records["K"], IMAGE_SIZE)
+    out["affine"] = mirror.mirror_pixels(IMAGE_SIZE)[:2] @ as_3x3(records["affine"])
+    for key in POINTS:
+        if key in records:
+            out[key] = _hands_first(mirror.mirror_points, records[key])
+    for key in PER_HAND:
+        if key in records:
+            out[key] = _hands_first(mirror.mirror_hands, records[key])
+    if "outlines" in records:
+        out["outlines"] = [[left, right] for right, left in records["outlines"]]
     return out
 
 
-def mirrored(record: dict[str, Any]) -> dict[str, Any]:
-    """A cut-out record mirrored in its crop: labels, camera and affine map.
+def _hands_first(change: Callable[[NDArray], NDArray], values: NDArray) -> NDArray:
+    """A change of (2,B,...) applied to (B,2,...)."""
+    return change(values.swapaxes(0, 1)).swapaxes(0, 1)
 
-    The pixels follow the affine map when they are drawn. Mirroring twice gives the record back.
-    """
-    out = dict(record)
-    out["hand_type"] = mirror.OTHER_HAND_TYPE[record["hand_type"]]
-    out["pose"] = mirror.mirror_pose(record["pose"])
-    out["K"] = mirror.mirror_camera(record["K"], IMAGE_SIZE)
-    out["affine"] = mirror.mirror_pixels(IMAGE_SIZE)[:2] @ as_3x3(record["affine"])
-    for key in POINTS:
-        if key in record:
-            out[key] = mirror.mirror_points(record[key])
-    for key in PER_HAND:
-        if key in record:
-            out[key] = mirror.mirror_hands(record[key])
+
+def _where(these: NDArray[np.bool_], chosen: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """Of two forms of B records the first where `these` (B,), else the second."""
+    out = dict(others)
+    for key, values in chosen.items():
+        if isinstance(values, list):
+            pairs = zip(these.tolist(), values, others[key], strict=True)
+            out[key] = [one if this else other for this, one, other in pairs]
+        elif values is not others[key]:
+            out[key] = np.where(these.reshape(-1, *[1] * (values.ndim - 1)), values, others[key])
     return out
 
 
 def turned_pose(pose: NDArray, turn: NDArray) -> NDArray:
-    """MANO pose (2,16,3) of hands that are turned by a rotation (3,3): only the wrist changes."""
-    wrist = axis_angle_to_matrix(torch.from_numpy(pose[:, WRIST].astype(np.float64)))
+    """MANO poses (B,2,16,3) of hands that are turned by a rotation (B,3,3) each: only the wrists change."""
+    wrist = axis_angle_to_matrix(torch.from_numpy(pose[:, :, WRIST].astype(np.float64)))  # (B,2,3,3)
     out = pose.copy()
-    out[:, WRIST] = matrix_to_axis_angle(torch.from_numpy(turn) @ wrist).numpy()
-    return out
-
-
-def recolor(image: NDArray[np.uint8], color: tuple[float, float, float]) -> NDArray[np.uint8]:
-    """Multiply the channels of (H,W,3) and clip."""
-    if color == IDENTITY.color:
-        return image
-    levels = np.arange(256)
-    out = np.empty_like(image)
-    for channel, factor in enumerate(color):
-        table = np.rint(levels * factor).clip(0, 255).astype(np.uint8)
-        out[..., channel] = table[image[..., channel]]
+    out[:, :, WRIST] = matrix_to_axis_angle(torch.from_numpy(turn)[:, None] @ wrist).numpy()
     return out

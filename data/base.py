@@ -1,13 +1,14 @@
-"""The raw record and sample of every data set, and the map-style base class that makes them.
+"""The raw record and sample of every data set, and the map-style base class that makes batches of them.
 
-A data set knows its files and gives raw records; the base reads the picture, augments, turns the
-record into a sample and checks it. What is derived from the raw facts is derived in common/targets.py,
-whose tables say what each key means.
+A data set knows its files and gives raw records; the base reads the pictures, augments, makes a batch and
+checks it. What is derived from the raw facts is derived in common/targets.py, whose tables say what each key
+means.
 
 A raw record is a dict; numpy, metres, camera of the original picture, hands (right, left), 21 joints
 wrist first. Where a validity is 0 the value may be anything finite.
   id str; hand_type "right" | "left" | "interacting"; human_annotated bool; hand_type_valid bool
   image_path, or image (H,W,3) uint8 RGB
+  where `content` gives but a part of a picture: corner (2,) its first pixel, brightness of the whole picture
   K_orig (3,3); image_size (2,) width, height; box (4,) square, in pixels
   joints (2,21,3), joints_valid (2,21); in_picture (2,21) annotated and inside the original picture
   pose (2,16,3), shape (2,10), pivot_cam (2,3) of the MANO fit; pose_valid, shape_valid (2,)
@@ -17,65 +18,36 @@ Where a data set has them, also:
   pixels (2,21,2), pixels_valid (2,21) annotated in the picture, where there are no joints in 3-D
   outlines: list of the right and left polygon (N,2) in the picture, N = 0 where the hand is not outlined
 
-A sample holds the same facts cut out and augmented (data/augment.py): float32 tensors of the SHAPES
-below, zeros where not valid, the outlines filled as silhouettes, the pixels moved to the crop.
+Records of several samples together, and batches, are described in data/batch.py.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from common.hand.joints import HANDS
-from common.utils.geometry import IMAGE_SIZE
-from common.utils.image import apply_affine, read_image
+from common.utils.errors import UserError
 from data import augment
 from data.augment import AugmentSettings
+from data.batch import Batch, Records, content_of_file, stacked, to_batch
 
-# Shape of every tensor of a sample; all are float32.
-SHAPES = {
-    "img": (3, IMAGE_SIZE, IMAGE_SIZE),
-    "joints": (2, 21, 3),
-    "joints_valid": (2, 21),
-    "in_picture": (2, 21),
-    "pose": (2, 16, 3),
-    "pose_valid": (2, 1, 1),
-    "shape": (2, 10),
-    "shape_valid": (2, 1),
-    "pivot_cam": (2, 3),
-    "root_depth": (2,),
-    "root_depth_valid": (2,),
-    "present": (2,),
-    "K": (3, 3),
-    "affine": (2, 3),
-    "K_orig": (3, 3),
-    "image_size": (2,),
-    "box": (4,),
-    "brightness": (),
-    "hand_type_valid": (),
-}
-# What only some data sets have.
-OPTIONAL_SHAPES = {
-    "mesh_cam": (2, 778, 3),
-    "pixels": (2, 21, 2),
-    "pixels_valid": (2, 21),
-    "silhouette": (2, IMAGE_SIZE, IMAGE_SIZE),
-    "silhouette_valid": (2,),
-}
-# What stays a list in a batch.
-TYPES = {"hand_type": str, "human_annotated": bool, "id": str}
+# Beyond the contract: sentences on pictures that could not be read; the loader takes them out.
+FAULTS = "faults"
+TRIES = 16  # other samples that are tried in place of one whose picture cannot be read
 
 
 class HandDataset(Dataset, ABC):
-    """A map-style data set of contract samples; subclasses write `record`, `ids` and `__len__`.
+    """A map-style data set; subclasses write `record`, `ids` and `__len__`, and `records` where one by one
+    is too slow.
 
     augment: how to augment, None for the plain crop. The augmentation of a sample depends on
-    (seed, epoch, index) alone, so a resumed run sees what an unbroken one would have seen.
+    (seed, epoch, index) alone, so a resumed run sees what an unbroken one would have seen. A sample whose
+    picture cannot be read is replaced by another where samples are augmented, else left out.
     """
 
     def __init__(self, augment: AugmentSettings | None = None, seed: int = 0):
@@ -92,7 +64,10 @@ class HandDataset(Dataset, ABC):
 
     @abstractmethod
     def record(self, index: int) -> dict[str, Any]:
-        """The raw record of a sample (see the module's docstring); with `image`, its picture is not read."""
+        """The raw record of a sample (see the module's docstring); with `image`, its picture is not read.
+
+        UserError where the record needs a picture that cannot be read.
+        """
 
     @abstractmethod
     def ids(self) -> list[str]:
@@ -106,18 +81,75 @@ class HandDataset(Dataset, ABC):
         """Groups of samples that results are given for, {name: ids}; none by default."""
         return {}
 
+    def records(self, indices: Sequence[int]) -> tuple[Records, list[int], list[str]]:
+        """The records of some samples together; which of the places in `indices` they have, and a sentence on
+        each of the others."""
+        found, places, faults = [], [], []
+        for place, index in enumerate(indices):
+            try:
+                found.append(self.record(index))
+                places.append(place)
+            except UserError as error:
+                faults.append(str(error))
+        return stacked(found), places, faults
+
+    def content(self, records: Records, row: int) -> NDArray[np.uint8]:
+        """The bytes of a picture; UserError, naming it, where there are none."""
+        return content_of_file(records, row)
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """What torch's loader asks for a batch by: the batch itself."""
+        return self.batch(indices)
+
     def __getitem__(self, index: int) -> dict[str, Any]:
-        record = self.record(index)
-        if "image" not in record:
-            record["image"] = read_image(record["image_path"])
-        record["brightness"] = np.mean(cv2.mean(record["image"])[:3])
-        params = augment.IDENTITY
+        """One sample; UserError where its picture cannot be read."""
+        batch, _, faults = self._attempt([index])
+        if faults:
+            raise UserError(faults[0])
+        return {key: rows[0] for key, rows in batch.items()}
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """Some samples together, with FAULTS of those that could not be read."""
+        batch, places, faults = self._attempt(indices)
+        if faults and self.augment is not None:
+            batch, more = self._filled_up(batch, indices, places)
+            faults += more
+        batch[FAULTS] = faults
+        return batch
+
+    def _filled_up(self, batch: Batch, indices: Sequence[int], places: list[int]) -> tuple[Batch, list[str]]:
+        """The batch with other samples in place of those it lacks, and sentences on those that failed too."""
+        faults = []
+        lacking = [index for place, index in enumerate(indices) if place not in set(places)]
+        for attempt in range(TRIES):
+            if not lacking:
+                break
+            others = [int(self._chance(index, 1, attempt).integers(len(self))) for index in lacking]
+            more, found, said = self._attempt(others)
+            batch = {key: _joined(rows, more[key]) for key, rows in batch.items()} if batch else more
+            lacking = [index for place, index in enumerate(lacking) if place not in set(found)]
+            faults += said
+        return batch, faults
+
+    def _chance(self, index: int, *more: int) -> np.random.Generator:
+        """Numbers of chance that belong to a sample in this epoch."""
+        return np.random.default_rng([self.seed, int(self._epoch), index, *more])
+
+    def _attempt(self, indices: Sequence[int]) -> tuple[Batch, list[int], list[str]]:
+        """The samples that can be read as a batch, their places in `indices`, sentences on the others; an
+        empty batch of none."""
+        records, places, faults = self.records(indices)
+        throws = [augment.IDENTITY] * len(places)
         if self.augment is not None:
-            rng = np.random.default_rng([self.seed, int(self._epoch), index])
-            params = augment.draw(rng, self.augment)
-        sample = to_sample(augment.apply(record, params))
-        check(sample)
-        return sample
+            throws = [augment.draw(self._chance(indices[place]), self.augment) for place in places]
+        if not places:
+            return {}, places, faults
+        batch, readable, more = to_batch(records, throws, self.augment is not None, self.content)
+        return batch, [places[row] for row in readable], faults + more
+
+
+def _joined(rows: list | torch.Tensor, more: list | torch.Tensor) -> list | torch.Tensor:
+    return rows + more if isinstance(rows, list) else torch.cat([rows, more])
 
 
 def blank_record() -> dict[str, Any]:
@@ -141,78 +173,3 @@ def blank_record() -> dict[str, Any]:
 def presence(hand_type: str) -> NDArray[np.float32]:
     """(2,) which hands a picture of this type shows."""
     return np.array([hand_type in (hand, "interacting") for hand in HANDS], np.float32)
-
-
-def to_sample(record: dict[str, Any]) -> dict[str, Any]:
-    """A cut-out record (data/augment.py) -> a sample: tensors, zeros where not valid."""
-    pose_valid = np.asarray(record["pose_valid"])
-    facts = {
-        **record,
-        "joints": _masked(record["joints"], record["joints_valid"]),
-        "pose": _masked(record["pose"], pose_valid),
-        "pose_valid": pose_valid[:, None, None],
-        "shape": _masked(record["shape"], pose_valid),  # kept where not trusted: the mesh needs it
-        "shape_valid": np.asarray(record["shape_valid"])[:, None],
-        "pivot_cam": _masked(record["pivot_cam"], pose_valid),
-        "root_depth": _masked(record["root_depth"], record["root_depth_valid"]),
-    }
-    if "mesh_cam" in record:
-        facts["mesh_cam"] = _masked(record["mesh_cam"], pose_valid)
-    if "pixels" in record:
-        pixels = apply_affine(record["affine"], record["pixels"])
-        facts["pixels"] = _masked(pixels, record["pixels_valid"])
-    if "outlines" in record:
-        facts["silhouette"] = _filled(record["outlines"], record["affine"])
-        facts["silhouette_valid"] = np.array([len(outline) > 0 for outline in record["outlines"]])
-    sample = {key: record[key] for key in TYPES}
-    sample["img"] = torch.from_numpy(record["image"]).permute(2, 0, 1).float().div_(255)
-    for key in (*SHAPES, *OPTIONAL_SHAPES):
-        if key in facts:
-            sample[key] = torch.from_numpy(np.array(facts[key], np.float32))
-    return sample
-
-
-def _masked(values: NDArray, valid: NDArray) -> NDArray:
-    """Zeros where not valid; `valid` has the leading axes of `values`."""
-    values, valid = np.asarray(values), np.asarray(valid)
-    trailing = (1,) * (values.ndim - valid.ndim)
-    return np.where(valid.reshape(valid.shape + trailing) > 0, values, 0)
-
-
-def _filled(outlines: list[NDArray], affine: NDArray) -> NDArray[np.uint8]:
-    """Masks (2,256,256) of polygons of the original picture in the crop."""
-    masks = np.zeros((2, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-    for mask, outline in zip(masks, outlines, strict=True):
-        if len(outline):  # OpenCV takes whole sixteenths of a pixel
-            corners = np.rint(16 * apply_affine(affine, outline)).astype(np.int32)
-            cv2.fillPoly(mask, [corners], 1, shift=4)
-    return masks
-
-
-def check(sample: dict[str, Any]) -> None:
-    """Raise ValueError, naming the sample, where it breaks the contract."""
-    name = sample.get("id", "without id")
-    expected = dict(SHAPES)
-    for key, shape in OPTIONAL_SHAPES.items():
-        if key in sample:
-            expected[key] = shape
-    if other := sample.keys() ^ (expected.keys() | TYPES.keys()):
-        raise ValueError(f"sample {name}: keys differ: {other}")
-    for key, shape in expected.items():
-        value = sample[key]
-        if value.dtype != torch.float32 or tuple(value.shape) != shape:
-            raise ValueError(f"sample {name}: {key} is {value.dtype} {tuple(value.shape)}, not {shape}")
-        if not torch.isfinite(value).all():
-            raise ValueError(f"sample {name}: {key} is not finite")
-    for key, kind in TYPES.items():
-        if not isinstance(sample[key], kind):
-            raise ValueError(f"sample {name}: {key} is no {kind.__name__}")
-
-
-def collate(samples: list[dict[str, Any]]) -> dict[str, Tensor | list]:
-    """Samples -> a batch: tensors get a batch axis, everything else becomes a list."""
-    batch = {}
-    for key in samples[0]:
-        rows = [sample[key] for sample in samples]
-        batch[key] = torch.stack(rows) if torch.is_tensor(rows[0]) else rows
-    return batch

@@ -13,14 +13,14 @@ Row = dict[str, Any]
 Named = tuple[str, Any]  # what a message calls a row, and the row
 
 
-def read_json(path: Path, see: str, hook: Callable[[dict], dict] | None = None) -> Any:
-    """The content of a JSON file; `hook` may replace each object as it is read.
+def read_json(path: Path, see: str) -> Any:
+    """The content of a JSON file.
 
     UserError names the file, and the place of the damage where it is damaged; `see` says where to read
     how to get the file.
     """
     try:
-        return json.loads(path.read_bytes(), object_hook=hook)
+        return json.loads(path.read_bytes())
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; {see}") from None
     except json.JSONDecodeError as error:

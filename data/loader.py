@@ -1,7 +1,7 @@
 """From a map-style data set to batches: order, workers, resuming."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from data.base import HandDataset, collate
+from common.utils.errors import UserError
+from data.base import FAULTS, HandDataset
 
 
 class EpochSampler(Sampler[int]):
@@ -38,11 +39,43 @@ class EpochSampler(Sampler[int]):
         if self.shuffle:
             order = np.random.default_rng([self.seed, self.epoch]).permutation(self.total)
         mine = order[self.rank :: self.world][: len(self)]
-        return iter(mine[self.start :].tolist())
+        return map(int, mine[self.start :])
+
+
+class Faults:
+    """Pictures that could not be read: each is said once; more of them than a share of all ends the run."""
+
+    def __init__(self, total: int, share: float, log: Callable[[str], None]):
+        self.total, self.share, self.log = total, share, log
+        self.sentences: set[str] = set()  # each names its file
+
+    def add(self, sentences: Sequence[str]) -> None:
+        """Say those that are new; UserError where they are too many."""
+        for sentence in sentences:
+            if sentence in self.sentences:
+                continue
+            self.sentences.add(sentence)
+            if len(self.sentences) > self.share * self.total:
+                raise UserError(
+                    f"{len(self.sentences):,} of {self.total:,} pictures cannot be read, more than the share "
+                    f"{self.share:g}: mend them, or allow more by --set unreadable=SHARE; one is: {sentence}"
+                )
+            self.log(f"left out: {sentence}")
 
 
 class EpochLoader(DataLoader):
-    """A DataLoader whose `set_epoch(epoch, batch)` reaches the sampler and the augmentation."""
+    """A DataLoader whose `set_epoch(epoch, batch)` reaches the sampler and the augmentation.
+
+    Pictures that cannot be read are counted, and are in no batch; a batch without any sample is passed over.
+    """
+
+    faults: Faults
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for batch in super().__iter__():
+            self.faults.add(batch.pop(FAULTS))
+            if batch:
+                yield batch
 
     def set_epoch(self, epoch: int, batch: int = 0) -> None:
         """Call before iterating an epoch; `batch` > 0 resumes it after so many batches."""
@@ -54,13 +87,17 @@ class EpochLoader(DataLoader):
         return self.dataset.ids()
 
     def select(self, ids: Sequence[str]) -> dict[str, Any]:
-        """Some samples as one batch."""
+        """Some samples as one batch; they can be read."""
         index_of = {name: index for index, name in enumerate(self.ids())}
-        return collate([self.dataset[index_of[name]] for name in ids])
+        batch = self.dataset.batch([index_of[name] for name in ids])
+        self.faults.add(batch.pop(FAULTS))
+        return batch
 
     def notes(self) -> list[str]:
-        """What a reader of results should know of the data set."""
-        return self.dataset.notes()
+        """What a reader of results should know of the data, and how much could not be read so far."""
+        count = len(self.faults.sentences)
+        unread = [f"pictures that cannot be read, left out: {count:,} of {self.faults.total:,}"]
+        return self.dataset.notes() + (unread if count else [])
 
     def strata(self) -> dict[str, list[str]]:
         """Groups of samples that results are given for, {name: ids}."""
@@ -75,26 +112,37 @@ def build_loader(
     seed: int = 0,
     rank: int = 0,
     world: int = 1,
+    unreadable: float = 0.01,
+    log: Callable[[str], None] = print,
 ) -> EpochLoader:
     """Batches of a map-style data set, on the CPU, pinned where there is a GPU; at most as many workers
-    as there are cores.
+    as there are cores, which the processes of a machine share.
 
     Training shuffles and drops the last broken batch; otherwise the order is that of the data set
-    and nothing is left out.
+    and nothing is left out but pictures that cannot be read: where they are more than the share `unreadable`
+    of this process's samples, iterating raises UserError.
     """
-    workers = min(workers, available_cores())
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", world))  # of this machine; torchrun says so
+    workers = min(workers, max(1, available_cores() // processes))
     sampler = EpochSampler(len(dataset), training, seed, rank, world)
-    return EpochLoader(
+    loader = EpochLoader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=_as_it_is,
         pin_memory=torch.cuda.is_available(),
         drop_last=training and len(sampler) >= batch_size,  # a handful of pictures is one batch
         persistent_workers=workers > 0,
         worker_init_fn=_one_thread,
     )
+    loader.faults = Faults(len(sampler), unreadable, log)
+    return loader
+
+
+def _as_it_is(batch: dict[str, Any]) -> dict[str, Any]:
+    """The data set makes whole batches: there is nothing to collate."""
+    return batch
 
 
 def available_cores() -> int:
@@ -114,14 +162,15 @@ class RepeatedBatches:
     """The batches of a loader, drawn once and repeated: for overfitting runs."""
 
     def __init__(self, loader: Iterable[dict[str, Any]], repeats: int = 64):
-        self.batches, self.repeats = list(loader), repeats
+        self.batches, self.repeats, self.start = list(loader), repeats, 0
 
     def __len__(self) -> int:
         return len(self.batches) * self.repeats
 
-    def set_epoch(self, epoch: int) -> None:
-        """The same batches in every epoch."""
+    def set_epoch(self, epoch: int, batch: int = 0) -> None:
+        """The same batches in every epoch; `batch` > 0 resumes it after so many of them."""
+        self.start = batch
 
     def __iter__(self):
-        for _ in range(self.repeats):
-            yield from self.batches
+        for number in range(self.start, len(self)):
+            yield self.batches[number % len(self.batches)]

@@ -84,6 +84,8 @@ def _training_pictures(config: Config, mano: ManoLayer, log: Callable[[str], Non
         seed=train.seed,
         rank=rank(),
         world=world_size(),
+        unreadable=config.data.unreadable,
+        log=log,
     )
 
 
@@ -108,7 +110,15 @@ def test_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> It
         dataset = Folder(paths.folder_path, limit=limit, log=log)
     else:
         dataset = _interhand(config, mano, config.test.split, log)
-    return build_loader(dataset, batch_size, config.data.workers, rank=rank(), world=world_size())
+    return build_loader(
+        dataset,
+        batch_size,
+        config.data.workers,
+        rank=rank(),
+        world=world_size(),
+        unreadable=config.data.unreadable,
+        log=log,
+    )
 
 
 def _synthetic_test_set(config: Config, mano: ManoLayer) -> SyntheticTestSet:
@@ -178,4 +188,5 @@ def _interhand(
         augment=augment,
         seed=seed,
         log=log,
+        cache_dir=paths.cache_dir,
     )

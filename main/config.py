@@ -29,6 +29,7 @@ class Paths:
     root_net_output_path: str | None = None  # RootNet's JSON (or its folder); none = not used
     hic_path: str | None = None  # HIC, to test on instead
     folder_path: str | None = None  # a folder of pictures (RGB2Hands, EgoHands), to test on instead
+    cache_dir: str | None = None  # where arrays of the annotations are kept; none = beside them
     output_dir: str = "output"  # from the repository root
 
 
@@ -40,6 +41,7 @@ class Data:  # what to train on; a test starts from the defaults but where said
     use_fits: bool = True  # MANO fits; switch off where smplx_path is not the model they were made with
     workers: CountOrZero = 4  # loader processes, at most one a core; 0 loads in the process itself
     limit: Count | None = None  # only the first records of a split
+    unreadable: Share = 0.01  # of a process's pictures; more that cannot be read end the run
     synthetic_cone: Degrees = 60.0  # half angle of wrist orientations; of training
     synthetic_view: Literal["any", "own", "front", "above", "side", "free"] = "any"  # of tests, too
     synthetic_roll: Degrees = 30.0  # rotation in the picture plane either way; of training
@@ -134,8 +136,14 @@ class Train:
     ema: Share = 0.0  # decay a step of the weights' moving average, which then is tested; 0: none
     start_from: str | None = None  # a snapshot or shipped weights whose whole network is learned on from
     seed: CountOrZero = 0
-    amp: Literal["auto", "on", "off"] = "auto"  # bf16 autocast; auto: on a GPU only
-    log_every: Count = 50  # steps between TensorBoard scalars
+    amp: Literal["auto", "on", "off", "fp16"] = "auto"  # bf16 autocast, else fp16; auto: on a GPU
+    accumulate: Count = 1  # parts a batch is cut into to save memory; the same but for BatchNorm
+    sync_batchnorm: bool = False  # BatchNorm over the batches of all GPUs
+    cuda_graph: Literal["auto", "on", "off"] = "auto"  # the step as one graph; auto: one GPU, where it can be
+    deterministic: bool = False  # same numbers in every run on a GPU, where torch can; a CPU's always are
+    snapshot_minutes: Weight = 15.0  # between snapshots inside an epoch; 0: only at the ends of epochs
+    keep: Count = 3  # snapshots: ends of epochs, besides the best one, and as many inside the one under way
+    log_every: Count = 50  # steps after which their numbers are read and written
     picture_every: Count = 1000  # steps between TensorBoard pictures
     overfit: CountOrZero = 0  # train on this many fixed synthetic samples instead of the stream
 
@@ -143,7 +151,7 @@ class Train:
 @dataclass(frozen=True)
 class Test:
     batch_size: Count = 64
-    amp: Literal["auto", "on", "off"] = "auto"  # bf16 in the network; auto: on a GPU only
+    amp: Literal["auto", "on", "off"] = "auto"  # float16 in the network; auto: on a GPU only
     split: Literal["train", "val", "test"] = "test"
     penetration: Share = 0.1  # share of the frames on which penetration is measured: it is slow
 

@@ -1,5 +1,6 @@
 """One evaluation from predictions to report, as test.py runs it."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -47,9 +48,12 @@ def run(
     consumers = {"metrics": metrics.update}
     if save:
         consumers["save"] = kept.add
+    start = time.perf_counter()
     spent = gather(metrics, evaluate(predict, loader, mano, device, consumers))
+    evaluated = time.perf_counter()
     if rank() == 0:
-        about = replace(about, metrics_per_second=_rate(spent, "metrics"))
+        # once more, for now it is known which pictures could not be read
+        about = replace(about, metrics_per_second=_rate(spent, "metrics"), data_notes=loader.notes())
         if about.checkpoint:  # else the predictions were only read
             about = replace(about, pictures_per_second=_rate(spent, "predict"))
         tested = results(metrics, about, notes, loader.strata())
@@ -60,7 +64,15 @@ def run(
     if save:
         write_predictions(kept, save)
     if rank() == 0:
+        print(time_line(spent[0], evaluated - start, time.perf_counter() - evaluated))
         print(f"results: {folder / 'metrics.json'}")
+
+
+def time_line(spent: dict[str, float], whole: float, report: float) -> str:
+    """Where the time went, of the first process: what is left of the evaluation's is waiting for data."""
+    busy = {name: seconds for name, seconds in spent.items() if name != "pictures"}
+    parts = {"data": whole - sum(busy.values()), **busy, "results and report": report}
+    return f"seconds: {', '.join(f'{name} {seconds:.1f}' for name, seconds in parts.items())}"
 
 
 def _rate(spent: list[dict[str, float]], part: str) -> float | None:

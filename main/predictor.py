@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from common.hand.joints import LEFT
 from common.hand.mano import ManoLayer, load_mano
-from common.nets.inference import Inference, wants_bf16
+from common.nets.inference import Inference, wants_half
 from common.utils.camera import Camera, centred_camera, file_camera
 from common.utils.checkpoint import load_snapshot
 from common.utils.errors import UserError
@@ -52,7 +52,7 @@ class Crop:
 class Predictor:
     """A network with its hands, on one device; calls leave no state behind.
 
-    The network is taken over, see common/nets/inference.py. amp: "on", "off" or "auto", bf16 on GPUs.
+    The network is taken over, see common/nets/inference.py. amp: "on", "off" or "auto", float16 on GPUs.
     threshold: probability from which on a hand counts as present.
     """
 
@@ -68,7 +68,7 @@ class Predictor:
         self.threshold = threshold
         self.device = torch.device(device)
         self.model = model
-        self.inference = Inference(model, self.device, wants_bf16(amp, self.device))
+        self.inference = Inference(model, self.device, wants_half(amp, self.device))
         self.mano = mano.to(device)
         self.faces = self.mano.faces.cpu().numpy()
         self.weights = weights
@@ -111,7 +111,8 @@ class Predictor:
             pred |= pred.pop("attention")
         rows = on_host({key: pred[key] for key in READ if key in pred})
         if not all(np.isfinite(values).all() for values in rows.values()):
-            raise UserError(f"the weights {self.weights} give numbers that are not finite")
+            hint = '; amp="off" computes in float32' if self.inference.half else ""
+            raise UserError(f"the weights {self.weights} give numbers that are not finite{hint}")
         return [self._collect({key: rows[key][i] for key in rows}, crop) for i, crop in enumerate(crops)]
 
     def _collect(self, pred: dict[str, NDArray], crop: Crop) -> TwoHands:
@@ -207,8 +208,8 @@ def load_predictor(
 ) -> Predictor:
     """A predictor from a snapshot, rebuilt with the settings the snapshot carries.
 
-    smplx_path: folder with the official MANO files, None for the stand-in hand. amp: bf16 "on", "off", or
-    "auto": on GPUs. threshold: probability from which on a hand counts as present.
+    smplx_path: folder with the official MANO files, None for the stand-in hand. amp: float16 "on", "off",
+    or "auto": on GPUs. threshold: probability from which on a hand counts as present.
     Raises UserError on a snapshot or hand model that cannot be read.
     """
     if not 0 <= threshold <= 1:

@@ -3,29 +3,38 @@
 from dataclasses import replace
 from pathlib import Path
 
-from common.utils.checkpoint import load_snapshot, snapshot_epochs, snapshot_path
+from common.utils.checkpoint import load_snapshot, newest_readable, snapshots
 from common.utils.errors import UserError
 from main.config import Config, from_dict, override
 from main.presets import preset
 
 # What may differ between a run and its continuation: nothing that changes what is learned.
-FREE_SETTINGS = ("train.log_every", "train.picture_every", "data.workers")
+FREE_SETTINGS = (
+    "train.log_every",
+    "train.picture_every",
+    "train.snapshot_minutes",
+    "train.keep",
+    "data.workers",
+)
 # Paths may have moved since, but one gained or lost means other data.
 DATA_PATHS = ("smplx_path", "interhand_anno_dir", "interhand_images_path", "root_net_output_path")
 
 
 def last_snapshot(folder: Path, resume: bool) -> Path | None:
-    """The snapshot to go on from, None for a new run; UserError where the folder does not fit the wish."""
+    """The snapshot to go on from, None for a new run; UserError where the folder does not fit the wish.
+
+    The newest one that can be read; newer ones are named on the screen.
+    """
     dump = folder / "model_dump"
-    epochs = snapshot_epochs(dump)
-    if resume and not epochs:
-        raise UserError(f"--continue: {dump} holds no snapshot to continue from")
-    if epochs and not resume:
+    found = snapshots(dump)
+    if found and not resume:
         raise UserError(
-            f"{folder} already holds snapshots up to epoch {epochs[-1]}: add --continue to go "
+            f"{folder} already holds snapshots up to epoch {found[-1][0]}: add --continue to go "
             "on, or --exp NAME for a new run"
         )
-    return snapshot_path(dump, epochs[-1]) if resume else None
+    if resume and not found:
+        raise UserError(f"--continue: {dump} holds no snapshot to continue from")
+    return newest_readable(dump, print) if resume else None
 
 
 def continued_config(last: Path, preset_name: str | None, settings: list[str]) -> Config:

@@ -14,7 +14,7 @@ from common.eval.predictions import read_predictions
 from common.eval.protocols import Protocol, parse_protocols
 from common.eval.results import About
 from common.hand.mano import ManoLayer, load_mano
-from common.nets.inference import Inference, wants_bf16
+from common.nets.inference import Inference, wants_half
 from common.utils.checkpoint import git_commit, load_snapshot, snapshot_epochs, snapshot_path
 from common.utils.dist import launch, parse_devices, rank, world_size
 from common.utils.errors import UserError, run_script
@@ -113,7 +113,7 @@ def forward_of(
     snapshot: dict[str, Any], mano: ManoLayer, device: torch.device, amp: str
 ) -> evaluation.Predict:
     """The network of a snapshot: batch -> prediction."""
-    inference = Inference(model_from_snapshot(snapshot, mano), device, wants_bf16(amp, device))
+    inference = Inference(model_from_snapshot(snapshot, mano), device, wants_half(amp, device))
     return lambda batch: inference(batch["img"])
 
 
@@ -128,14 +128,14 @@ def describe(
     """What is tested, on what and how. Without a checkpoint it is the predictions."""
     epoch = snapshot.get("last_epoch")
     title = f"{config.model.name} in {checkpoint.name}, epoch {epoch}" if checkpoint else predictions.stem
-    bf16 = checkpoint and wants_bf16(config.test.amp, device)
+    half = checkpoint and wants_half(config.test.amp, device)
     return About(
         title=title,
         data=build.describe_test_data(config),
         data_notes=[],  # known once the data are read
         synthetic=build.is_synthetic(config),
         hand_model=mano.name,
-        device=f"{world_size()} x {device.type}{', bf16' if bf16 else ''}",
+        device=f"{world_size()} x {device.type}{', float16' if half else ''}",
         command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         commit=git_commit(cli.ROOT),
         config=config.to_dict(),

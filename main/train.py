@@ -1,6 +1,13 @@
-"""Train a network: `python train.py --gpu 0 --preset lgnet`. Writes output/<exp>/."""
+"""Train a network: `python train.py --gpu 0 --preset lgnet`. Writes output/<exp>/.
 
+On several machines that share a disk: `torchrun --nnodes 2 --nproc_per_node 8 ... train.py --preset lgnet`.
+"""
+
+import os
+import shlex
+import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -11,9 +18,10 @@ from common.base import Trainer
 from common.hand.mano import ManoLayer, load_mano
 from common.nets.losses import Criterion
 from common.show.figures import pictures
-from common.utils.checkpoint import git_commit, load_snapshot
-from common.utils.dist import launch, parse_devices, rank
-from common.utils.errors import run_script
+from common.training.snapshots import Snapshots
+from common.utils.checkpoint import git_commit, load_snapshot, snapshot_path, snapshots
+from common.utils.dist import is_first_process, is_under_torchrun, launch, parse_devices, rank
+from common.utils.errors import UserError, run_script
 from common.utils.files import write_json
 from common.utils.lock import only_writer
 from common.utils.logger import RunLog
@@ -36,37 +44,77 @@ def main() -> None:
         dest="resume",
         help="go on from the run's last snapshot, with the settings it carries",
     )
+    options.add_argument(
+        "--snapshot_minutes",
+        metavar="M",
+        help="minutes between snapshots inside an epoch (train.snapshot_minutes); 0: none",
+    )
     args = options.parse_args()
+    settings = args.settings
+    if args.snapshot_minutes is not None:
+        settings = [*settings, f"train.snapshot_minutes={args.snapshot_minutes}"]
     devices = parse_devices(args.gpu)
-    config = override(preset(args.preset or DEFAULT), args.settings, prefer="train")
+    config = override(preset(args.preset or DEFAULT), settings, prefer="train")
     folder = cli.run_folder(config, args.exp or args.preset or DEFAULT)
     last = last_snapshot(folder, args.resume)
     if last is not None:
-        config = continued_config(last, args.preset, args.settings)
-    with only_writer(folder, print):
+        config = continued_config(last, args.preset, settings)
+    with only_writer(folder, print) if is_first_process() else nullcontext():
         launch(train, devices, config, folder, last)
 
 
 def train(device: torch.device, config: Config, folder: Path, last: Path | None) -> None:
     """One process of a run; the first one writes. last: the snapshot to go on from."""
+    torch.backends.cudnn.benchmark = not config.train.deterministic  # all batches have one shape
+    if config.train.deterministic:
+        make_deterministic()
     with RunLog(folder, quiet=rank() > 0) as log:
         mano = load_mano(config.paths.smplx_path).to(device)
         data = build.describe_data(config)
         log.say(f"data: {data}; hand model: {mano.name}{cli.describe_local_paths(config)}")
         trainer = build_trainer(config, mano, device, log)
+        written = Snapshots(folder / "model_dump", config.train.snapshot_minutes, config.train.keep)
         about = {"config": config.to_dict(), "commit": git_commit(cli.ROOT), "hand_model": mano.name}
         if rank() == 0:
             write_json(folder / "config.json", about)
         if last is not None:
             trainer.load_state_dict(load_snapshot(last))
             log.say(f"continuing after {last.name}")
-        trainer.fit(folder / "model_dump", about)
+            if rank() == 0:
+                written.leave_behind(last)
+        if not trainer.fit(written, about):
+            log.say(f"stopped at step {trainer.step}; {how_to_go_on(folder)}")
+            sys.exit(128 + (trainer.request.number or signal.SIGTERM))
         log.say(f"snapshots: {folder / 'model_dump'}; TensorBoard: tensorboard --logdir {folder / 'log'}")
+
+
+def how_to_go_on(folder: Path) -> str:
+    """From which snapshot of a run's folder, and with what to type."""
+    dump = folder / "model_dump"
+    found = snapshots(dump)
+    if not found:
+        return "there is no snapshot yet: start again"
+    arguments = [argument for argument in sys.argv if argument != "--continue"]
+    command = shlex.join(["python", *arguments, "--continue"])
+    if is_under_torchrun():
+        command = "the same torchrun command and --continue"
+    return f"go on from {snapshot_path(dump, *found[-1]).name} with: {command}"
+
+
+def make_deterministic() -> None:
+    """Of several kernels, those whose result does not depend on chance; torch warns where it has none."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def build_trainer(config: Config, mano: ManoLayer, device: torch.device, log: RunLog) -> Trainer:
     """The network, its losses and its data, ready for this process's share of the first epoch."""
     settings = config.train
+    if settings.batch_size % settings.accumulate:
+        raise UserError(
+            f"train.accumulate={settings.accumulate}: train.batch_size={settings.batch_size} cannot be cut "
+            "into so many equal parts"
+        )
     loader = build.training_data(config, mano, log.say)
     torch.manual_seed(settings.seed)  # initial weights; data sets draw from seeds of their own
     model = build_model(config.model, mano)
@@ -94,6 +142,9 @@ def build_trainer(config: Config, mano: ManoLayer, device: torch.device, log: Ru
         grad_clip=settings.grad_clip,
         ema=settings.ema,
         amp=settings.amp,
+        accumulate=settings.accumulate,
+        sync_batchnorm=settings.sync_batchnorm,
+        cuda_graph=settings.cuda_graph,
         log_every=settings.log_every,
         picture_every=settings.picture_every,
     )

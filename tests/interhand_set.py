@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from common.targets import annotated
-from data.base import collate
+from common.targets import annotated, pictures
+from data.augment import AugmentParams
+from data.batch import Batch, stacked, to_batch
 from data.InterHand26M import InterHand26M
 
 VIEWS = 3  # pictures of each time step
@@ -28,9 +29,27 @@ def read(root, split: str, kind: str):
     return json.loads((root / "annotations" / split / f"InterHand2.6M_{split}_{kind}.json").read_text())
 
 
+def collate(samples: list[dict]) -> Batch:
+    """Samples, as a data set gives them one by one, as a batch."""
+    batch = {}
+    for key in samples[0]:
+        rows = [sample[key] for sample in samples]
+        batch[key] = torch.stack(rows) if torch.is_tensor(rows[0]) else rows
+    return batch
+
+
+def cut_out(records: list[dict], params: AugmentParams) -> Batch:
+    """Records with their pictures, all augmented alike, as a batch."""
+    batch, rows, faults = to_batch(stacked(records), [params] * len(records))
+    assert rows == list(range(len(records))) and not faults
+    return batch
+
+
 def derived(sample: dict) -> dict:
-    """A sample with what follows from its annotation."""
-    return {**sample, **{key: rows[0] for key, rows in annotated(collate([sample])).items()}}
+    """A sample with its picture in [0,1] and what follows from its annotation."""
+    batch = collate([sample])
+    batch = {**batch, "img": pictures(batch), **annotated(batch)}
+    return {key: rows[0] for key, rows in batch.items()}
 
 
 def samples(data: InterHand26M) -> dict[tuple[str, str], dict]:

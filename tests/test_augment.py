@@ -6,15 +6,15 @@ import torch
 
 from common.hand.joints import LEFT, RIGHT, WRIST
 from common.hand.mirror import mirror_camera
-from common.targets import add_targets
+from common.targets import add_targets, pictures
 from common.utils.geometry import project
 from common.utils.image import apply_affine
 from data import augment
 from data.augment import IDENTITY, AugmentParams, AugmentSettings
-from data.base import check, collate, to_sample
+from data.batch import check, stacked, to_batch
 from data.InterHand26M import InterHand26M
 from main.config import Augment
-from tests.interhand_set import derived
+from tests.interhand_set import cut_out, derived
 
 SETTINGS = AugmentSettings(**vars(Augment()))
 DRAWS = [augment.draw(np.random.default_rng(seed), SETTINGS) for seed in range(6)]
@@ -36,13 +36,18 @@ def records(interhand, hands):
     )
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (512, 334, 3), dtype=np.uint8)
-    extra = {
-        "image": image,
-        "brightness": 128.0,
-        "root_depth": np.array([1.0, 1.1]),
-        "root_depth_valid": np.array([1, 0]),
-    }
+    extra = {"image": image, "root_depth": np.array([1.0, 1.1]), "root_depth_valid": np.array([1, 0])}
     return [{**data.record(index), **extra} for index in range(0, len(data), 2)]
+
+
+def cut(record: dict, params: AugmentParams) -> dict:
+    """One sample with what follows from its annotation."""
+    return derived({key: rows[0] for key, rows in cut_out([record], params).items()})
+
+
+def labels(record: dict, params: AugmentParams) -> dict:
+    """The labels alone of one record, with a leading axis of one."""
+    return augment.apply(stacked([record]), [params])
 
 
 def project_numpy(points: np.ndarray, K: np.ndarray) -> np.ndarray:
@@ -59,7 +64,7 @@ def swap(hands_first: np.ndarray, mirror: bool) -> np.ndarray:
 def test_labels_land_on_the_pixels(records, params):
     """The joints of the untouched record, through its own camera and then the affine map."""
     for record in records:
-        sample = derived(to_sample(augment.apply(record, params)))
+        sample = cut(record, params)
         pixels = apply_affine(
             sample["affine"].double().numpy(), project_numpy(record["joints"], record["K_orig"])
         )
@@ -74,8 +79,7 @@ def test_labels_land_on_the_pixels(records, params):
 @pytest.mark.parametrize("params", [IDENTITY, *DRAWS[:3], *EXTREMES])
 def test_meshes_on_the_device_land_on_the_pixels(records, hands, params):
     """MANO posed in the camera of the original picture, against MANO posed from the sample."""
-    before = collate([to_sample(augment.apply(record, IDENTITY)) for record in records])
-    after = collate([to_sample(augment.apply(record, params)) for record in records])
+    before, after = cut_out(records, IDENTITY), cut_out(records, params)
     there, here = add_targets(before, hands), add_targets(after, hands)
     for row in range(len(records)):
         verts = there["verts_cam"][row] + there["mano_root_cam"][row][:, None]
@@ -90,7 +94,7 @@ def test_meshes_on_the_device_land_on_the_pixels(records, hands, params):
 @pytest.mark.parametrize("params", [*DRAWS, *EXTREMES])
 def test_translation_between_the_hands_is_left_minus_right(records, params):
     for record in records:
-        sample = derived(to_sample(augment.apply(record, params)))
+        sample = cut(record, params)
         if sample["rel_trans_valid"]:
             expected = sample["root_cam"][LEFT] - sample["root_cam"][RIGHT]
             assert torch.allclose(sample["rel_trans"], expected, atol=1e-6)
@@ -102,38 +106,39 @@ def test_translation_between_the_hands_is_left_minus_right(records, params):
 
 def test_mirroring_twice_is_the_identity(records):
     for record in records:
-        cut = augment.apply(record, DRAWS[0])
-        twice = augment.mirrored(augment.mirrored(cut))
-        assert twice.keys() == cut.keys()
-        for key, value in cut.items():
+        once = labels(record, DRAWS[0])
+        twice = augment.mirrored(augment.mirrored(once))
+        assert twice.keys() == once.keys()
+        for key, value in once.items():
             if isinstance(value, np.ndarray):
                 assert np.allclose(twice[key], value, atol=1e-9), key
-            else:
+            elif key != "image":
                 assert twice[key] == value
 
 
 def test_mirrored_crop_is_the_flipped_crop(records):
     """Pixels, camera and everything that swaps sides."""
     for record in records:
-        plain, flipped = (augment.apply(record, AugmentParams(mirror=m)) for m in (False, True))
-        difference = np.abs(flipped["image"][:, ::-1].astype(int) - plain["image"])
-        assert difference.mean() < 1  # warpAffine rounds its weights
+        pictures = [cut_out([record], AugmentParams(mirror=m))["img"][0].int() for m in (False, True)]
+        difference = (pictures[1].flip(2) - pictures[0]).abs()
+        assert difference.float().mean() < 1  # warpAffine rounds its weights
+        plain, flipped = (labels(record, AugmentParams(mirror=m)) for m in (False, True))
         assert np.allclose(flipped["K"], mirror_camera(plain["K"], 256))
         for key in ("present", "pose_valid", "root_depth", "joints_valid"):
-            assert np.array_equal(flipped[key], plain[key][::-1])
-        assert {flipped["hand_type"], plain["hand_type"]} in ({"interacting"}, {"right", "left"})
+            assert np.array_equal(flipped[key], plain[key][:, ::-1])
+        assert {*flipped["hand_type"], *plain["hand_type"]} in ({"interacting"}, {"right", "left"})
 
 
 def test_no_augmentation_leaves_a_plain_camera(records):
     for record in records:
-        K = augment.apply(record, IDENTITY)["K"]
+        K = labels(record, IDENTITY)["K"][0]
         zoom = 256 / record["box"][2]
         assert np.isclose(K[0, 0], zoom * record["K_orig"][0, 0]) and K[0, 1] == K[1, 0] == 0
         assert np.isclose(K[0, 2], zoom * (record["K_orig"][0, 2] - record["box"][0]))
 
 
 def test_joints_outside_the_crop_are_not_valid(records):
-    sample = derived(to_sample(augment.apply(records[0], AugmentParams(scale=0.3))))
+    sample = cut(records[0], AugmentParams(scale=0.3))
     pixels = project(sample["joints_cam"] + sample["root_cam"][:, None], sample["K"])
     inside = ((pixels >= 0) & (pixels <= 255)).all(-1)
     valid = sample["joints_img_valid"][..., 0] > 0
@@ -144,7 +149,9 @@ def test_joints_outside_the_crop_are_not_valid(records):
 
 def test_apply_leaves_its_argument_alone(records):
     before = {key: np.copy(value) for key, value in records[0].items()}
-    augment.apply(records[0], EXTREMES[-1])
+    together = stacked(records[:1])
+    augment.apply(together, EXTREMES[-1:])
+    assert all(np.array_equal(before[key], rows[0]) for key, rows in together.items())
     assert all(np.array_equal(before[key], records[0][key]) for key in before)
 
 
@@ -161,10 +168,45 @@ def test_draws_stay_in_their_bounds_and_repeat():
 
 
 def test_broken_samples_are_named(records):
-    sample = to_sample(augment.apply(records[0], IDENTITY))
-    check(sample)
-    for key, value in (("pose", torch.full((2, 16, 3), torch.nan)), ("shape", torch.zeros(2, 9))):
-        with pytest.raises(ValueError, match=rf"{sample['id']}.*{key}"):
-            check({**sample, key: value})
+    batch = {
+        key: np.asarray(rows) if torch.is_tensor(rows) else rows
+        for key, rows in cut_out(records, IDENTITY).items()
+    }
+    check(batch)
+    spoiled = batch["pose"].copy()
+    spoiled[1, 0, 3] = np.nan
+    for key, value, row in (("pose", spoiled, 1), ("shape", batch["shape"][..., :9], 0)):
+        with pytest.raises(ValueError, match=rf"{batch['id'][row]}.*{key}"):
+            check({**batch, key: value})
     with pytest.raises(ValueError, match="keys"):
-        check({key: value for key, value in sample.items() if key != "box"})
+        check({key: value for key, value in batch.items() if key != "box"})
+    with pytest.raises(ValueError, match=rf"{batch['id'][2]}: human_annotated"):
+        check({**batch, "human_annotated": [True, False, 1, *batch["human_annotated"][3:]]})
+
+
+def test_throws_of_a_batch_are_those_of_each_sample(records):
+    """Different throws side by side, mirrored ones and not, equal each alone; colours are the throw's."""
+    throws = [IDENTITY, *DRAWS, *EXTREMES]
+    some = [records[index % len(records)] for index in range(len(throws))]
+    together, rows, faults = to_batch(stacked(some), throws)
+    assert rows == list(range(len(throws))) and not faults
+    for row, (record, throw) in enumerate(zip(some, throws, strict=True)):
+        alone = cut_out([record], throw)
+        for key, values in alone.items():
+            if torch.is_tensor(values):
+                torch.testing.assert_close(together[key][row], values[0], atol=1e-6, rtol=0)
+            else:
+                assert together[key][row] == values[0]
+        assert np.allclose(together["color"][row], throw.color)
+
+
+def test_colours_change_on_the_device_and_stop_at_white():
+    levels = torch.tensor([0, 100, 250], dtype=torch.uint8).expand(2, 3, 3)[:, :, None]
+    color = torch.tensor([[1.0, 1, 1], [0.5, 1, 1.2]])
+    found = pictures({"img": levels, "color": color})
+    expected = levels.double() * color.double()[:, :, None, None] / 255
+    torch.testing.assert_close(found.double(), expected.clamp(max=1), atol=1e-6, rtol=0)
+    assert found.dtype == torch.float32 and found.max() == 1
+    assert pictures({"img": found}) is found
+    levels = torch.arange(256, dtype=torch.uint8).expand(1, 3, 1, 256)
+    assert torch.equal(pictures({"img": levels, "color": torch.ones(1, 3)}), levels.float() / 255)

@@ -97,6 +97,9 @@ def test_arguments(refused, script, words, arguments):
         ("interhand_anno_dir: /none holds no folder train", NOWHERE),
         ("no MANO_RIGHT.pkl and MANO_LEFT.pkl in /none", settings(smplx_path="/none")),
         ("holds no snapshot to continue from", ["--continue"]),
+        ("train.accumulate=3: train.batch_size=32 cannot be cut", settings(accumulate=3)),
+        ("train.cuda_graph=on needs one process on a GPU", settings(cuda_graph="on", backbone="resnet18")),
+        ("train.snapshot_minutes takes float values, not 'often'", ["--snapshot_minutes", "often"]),
     ],
 )
 def test_training_settings(refused, words, arguments):

@@ -8,7 +8,7 @@ import torch
 import trimesh
 from scipy.spatial import cKDTree
 
-from common.eval.contact import contact_deviation, penetration
+from common.eval.contact import contact_deviation, penetration, touching_pairs
 from common.hand.joints import RIGHT
 from common.utils.geometry import axis_angle_to_matrix
 
@@ -154,22 +154,31 @@ def test_contact_deviation(hands):
     """The pairs of a KD-tree; the second sample has none; the truth itself deviates by less than 3 mm."""
     truth = torch.cat([pushed(hands, 0.05, 1), pushed(hands, 0.5, 1), pushed(hands, 0.06, 1, seed=1)])
     verts = truth + 0.01 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
-    value, touch = contact_deviation(verts, truth)
-    assert touch.tolist() == [True, False, True] and value[1] == 0
+    value = contact_deviation(verts, touching_pairs(truth))
+    assert torch.isnan(value).tolist() == [False, True, False]
     for i in (0, 2):
         near, partner = cKDTree(truth[i, 1 - RIGHT].double()).query(truth[i, RIGHT].double())
         pairs = verts[i, RIGHT] - verts[i, 1 - RIGHT, partner]
         expected = 1e3 * pairs[near < 0.003].norm(dim=1).mean()
         assert value[i].item() == pytest.approx(expected.item(), rel=1e-5)
-    kept, _ = contact_deviation(truth, truth)
-    assert 0 < kept.max() < 3
+    kept = contact_deviation(truth, touching_pairs(truth))
+    assert 0 < kept[[0, 2]].max() < 3
 
 
 def test_contact_threshold():
     """Vertices 0.8 mm apart along each axis, 1.39 mm in all, touch at 3 mm but not at 1 mm."""
     truth, _ = two_meshes(box(0.04), box(0.04, (0.0408, 0.0008, 0.0008)))
     verts = truth + torch.tensor([[0.0, 0, 0], [0.005, 0, 0]]).double()[:, None]
-    value, touch = contact_deviation(verts, truth)
-    assert touch.item() and value.item() == pytest.approx(math.hypot(5.8, 0.8, 0.8))
-    value, touch = contact_deviation(verts, truth, threshold=0.001)
-    assert not touch.item() and value.item() == 0
+    value = contact_deviation(verts, touching_pairs(truth))
+    assert value.item() == pytest.approx(math.hypot(5.8, 0.8, 0.8))
+    assert not len(touching_pairs(truth, threshold=0.001).sample)
+
+
+def test_contact_of_a_hand_without_numbers():
+    """A true hand that is not finite touches nothing; a predicted one leaves its sample without a value."""
+    pair, _ = two_meshes(box(0.04), box(0.04, (0.0408, 0.0008, 0.0008)))
+    truth = pair.repeat(3, 1, 1, 1)
+    verts = truth.clone()
+    truth[0, 1, 0], verts[2, 0] = torch.nan, torch.nan
+    value = contact_deviation(verts, touching_pairs(truth))
+    assert torch.isnan(value).tolist() == [True, False, True]

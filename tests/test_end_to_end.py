@@ -1,6 +1,7 @@
 """The three commands from end to end, tiny: what they write, exact resuming, several processes."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -106,7 +107,7 @@ def test_an_interrupted_run_goes_on_to_the_bit(trained, tmp_path, monkeypatch, c
     # the snapshot knows every setting: only where the run lies is said again
     assert run(train, "--gpu", "cpu", *output_in(tmp_path), "--exp", "again", "--continue") == 0
     ours, theirs = (load_snapshot(snapshot_path(f / "model_dump", 1)) for f in (folder, trained.folder))
-    for key in ("network", "optimizer", "schedule", "random"):
+    for key in ("network", "optimizer", "step", "best", "random"):
         torch.testing.assert_close(ours[key], theirs[key], rtol=0, atol=0)
     assert lines(folder) == lines(trained.folder)  # the same seed, the same losses
     shutil.rmtree(folder)
@@ -141,12 +142,24 @@ def test_a_full_disk_leaves_the_last_good_snapshot(tmp_path, monkeypatch, capsys
 # ---- several processes ----
 
 
-def test_two_processes_train(tmp_path, monkeypatch):
+def test_two_processes_train_and_so_they_do_under_torchrun(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "parse_devices", lambda text: CPUS)
     command = [*TINY, *settings(synthetic_train=8, epochs=1), *output_in(tmp_path), "--exp", "two"]
     assert run(train, *command) == 0
     snapshot = load_snapshot(tmp_path / "two" / "model_dump" / "snapshot_0.pth")
     assert snapshot["step"] == 2 and not any(key.startswith("module.") for key in snapshot["network"])
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command[-1] = "other"
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*torchrun, cli.ROOT / "main" / "train.py", *command], capture_output=True, text=True, env=env
+    )
+    assert done.returncode == 0, done.stderr
+    other = load_snapshot(tmp_path / "other" / "model_dump" / "snapshot_0.pth")
+    for key in ("network", "optimizer"):
+        torch.testing.assert_close(other[key], snapshot[key], rtol=0, atol=0)
+    assert lines(tmp_path / "other") == lines(tmp_path / "two")
+    shutil.rmtree(tmp_path / "other")
     shutil.rmtree(tmp_path / "two")
 
 

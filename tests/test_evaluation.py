@@ -105,3 +105,9 @@ def test_the_training_split_can_be_tested_and_has_a_folder_of_its_own(trained, c
     assert last == f"results: {folder / 'metrics.json'}"
     about = plain_results(folder)["about"]
     assert about["data"].endswith(", train split") and about["config"]["test"]["split"] == "train"
+
+
+def test_where_the_time_went():
+    spent = {"pictures": 64.0, "predict": 2.0, "metrics": 1.0}
+    line = evaluation.time_line(spent, whole=4.5, report=0.25)
+    assert line == "seconds: data 1.5, predict 2.0, metrics 1.0, results and report 0.2"

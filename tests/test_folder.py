@@ -9,11 +9,9 @@ from scipy.io import savemat
 from common.hand.joints import LEFT, RIGHT
 from common.targets import add_targets, annotated
 from common.utils.errors import UserError
-from data import augment
 from data.augment import AugmentParams
-from data.base import collate, to_sample
 from data.Folder import Folder
-from tests.interhand_set import quiet
+from tests.interhand_set import collate, cut_out, quiet
 
 
 def batch_of(samples):
@@ -167,9 +165,8 @@ def test_mirror_moves_outlines_and_pixels(egohands, rgb2hands):
         (Folder(egohands / "egohands_data", log=quiet), "silhouette"),
         (Folder(rgb2hands[0], log=quiet), "joints_img"),
     ):
-        record = data.record(1) | {"brightness": 0.0}
-        samples = [to_sample(augment.apply(record, AugmentParams(mirror=mirror))) for mirror in (False, True)]
-        both = batch_of(samples)
+        sides = [cut_out([data.record(1)], AugmentParams(mirror=mirror)) for mirror in (False, True)]
+        both = batch_of([{key: rows[0] for key, rows in side.items()} for side in sides])
         plain, flipped = ({k: v[row] for k, v in both.items()} for row in (0, 1))
         if key == "silhouette":
             expected = plain[key].flip(0, -1)

@@ -14,10 +14,9 @@ from common.targets import add_targets
 from common.utils.errors import UserError
 from data import augment
 from data.augment import AugmentParams
-from data.base import collate, to_sample
 from data.HIC import HIC
 from data.HIC.files import read_ply
-from tests.interhand_set import quiet
+from tests.interhand_set import collate, cut_out, quiet
 
 F, CX, CY = 525, 319.5, 239.5
 # what each annotation has: hands with a mesh, its type, what is missing on disk
@@ -166,11 +165,10 @@ def test_meshes_land_on_the_picture(made, batch):
 def test_mirror_moves_the_true_mesh(made, hands):
     """What it needs is there, although the set is for tests only."""
     data = HIC(hands, made[0], limit=1, log=quiet)
-    record = data.record(0) | {"image": np.zeros((480, 640, 3), np.uint8), "brightness": 0.0}
-    plain, turned = (
-        to_sample(augment.apply(record, p))
-        for p in (augment.IDENTITY, AugmentParams(rotation=0.5, mirror=True))
-    )
+    record = data.record(0) | {"image": np.zeros((480, 640, 3), np.uint8)}
+    throws = (augment.IDENTITY, AugmentParams(rotation=0.5, mirror=True))
+    batches = [cut_out([record], throw) for throw in throws]
+    plain, turned = ({key: rows[0] for key, rows in batch.items()} for batch in batches)
     original = plain["mesh_cam"] @ plain["K_orig"].T
     pixels = (original[..., :2] / original[..., 2:]) @ turned["affine"][:, :2].T + turned["affine"][:, 2]
     there = turned["mesh_cam"] @ turned["K"].T

@@ -80,6 +80,40 @@ def test_picture_and_points_move_together(side):
     assert np.abs(found - I.apply_affine(affine, centre)).max() < 0.1
 
 
+@pytest.mark.parametrize("side", [200, 530, 1100, 2100])
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_smaller_decoding_moves_nothing(side, suffix):
+    """A disc in a file, cut at once: where the affine map says, quick or not, and nearly the same pixels."""
+    picture = np.full((2000, 2200, 3), 40, np.uint8)
+    centre = np.array([700.0, 600])
+    cv2.circle(picture, (700, 600), side // 8, (250, 240, 230), -1)
+    content = cv2.imencode(suffix, picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
+    affine = I.crop_affine([700 - side / 2 + side / 7, 600 - side / 2, side, side], 256, rotation=0.4)
+    crops = []
+    for quick in (False, True):
+        out = np.zeros((256, 256, 3), np.uint8)
+        level = I.cut_from_file(content, "disc", affine, out, quick)
+        assert abs(level - picture.mean()) < 0.5
+        light = (out[..., 0] > 130).astype(float)
+        v, u = np.mgrid[:256, :256]
+        found = np.array([(u * light).sum(), (v * light).sum()]) / light.sum()
+        assert np.abs(found - I.apply_affine(affine, centre)).max() < 0.15
+        crops.append(out.astype(int))
+    assert np.abs(crops[0] - crops[1]).mean() < 1
+    if suffix == ".png" or side < 512:
+        assert np.array_equal(*crops)
+
+
+def test_maps_of_many_boxes_are_those_of_each():
+    rng = np.random.default_rng(0)
+    box = np.concatenate([rng.uniform(0, 99, (5, 2)), rng.uniform(9, 99, (5, 1)).repeat(2, 1)], -1)
+    rotation, scale, shift = rng.normal(size=5), rng.uniform(0.7, 1.3, 5), rng.uniform(-0.1, 0.1, (5, 2))
+    together = I.crop_affine(box, 256, rotation, scale, shift)
+    for row in range(5):
+        alone = I.crop_affine(box[row], 256, rotation[row], scale[row], shift[row])
+        assert np.allclose(together[row], alone) and np.allclose(I.as_3x3(together)[row], I.as_3x3(alone))
+
+
 def test_shrinking_averages():
     """A fine chequerboard becomes grey, not a pattern of chance."""
     picture = np.repeat((np.indices((1024, 1024)).sum(0) % 2 * 255).astype(np.uint8)[..., None], 3, 2)

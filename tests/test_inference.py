@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from common.hand.mano import load_mano
 from common.nets.folding import fold
-from common.nets.inference import Captured, Inference, wants_bf16
+from common.nets.inference import Captured, Inference, wants_half
 from common.utils.checkpoint import load_snapshot
 from common.utils.image import read_image
 from main.config import override
@@ -88,13 +88,13 @@ def test_the_papers_mlp_becomes_one_layer(hands):
 @torch.no_grad()
 def test_weights_cast_once_are_those_that_autocast_casts(name, hands):
     network, img = fold(trained(name, hands)), pictures(1)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.float16):
         expected = copy.deepcopy(network)(img)
-    inference = Inference(network, "cpu", bf16=True)
+    inference = Inference(network, "cpu", half=True)
     result = inference(img)
     assert all(torch.equal(result[key], expected[key].float()) for key in expected)
     kinds = {parameter.dtype for parameter in network.backbone.parameters()}
-    assert kinds == {torch.bfloat16}
+    assert kinds == {torch.float16}
     with Copies() as copies, torch.no_grad():
         inference._forward(img)
     assert not copies.shapes & {p.shape for p in network.backbone.parameters() if p.dim() == 4}
@@ -115,7 +115,7 @@ class Copies(TorchDispatchMode):
 
 def test_what_amp_means_here():
     cpu = torch.device("cpu")
-    assert [wants_bf16(amp, cpu) for amp in ("on", "off", "auto")] == [True, False, False]
+    assert [wants_half(amp, cpu) for amp in ("on", "off", "auto")] == [True, False, False]
 
 
 # ---- graphs, as far as they can be told without a GPU ----
@@ -190,10 +190,10 @@ def test_a_forward_on_a_gpu_never_waits_for_it(name):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("name", ["lgnet", "pyramid", "eanet"])
-def test_a_captured_forward_is_the_plain_one(name, bf16):
-    inference = Inference(trained(name, load_mano()), "cuda", bf16)
+def test_a_captured_forward_is_the_plain_one(name, half):
+    inference = Inference(trained(name, load_mano()), "cuda", half)
     img = pictures(5).to("cuda")
     for count in (1, 4, 3, 5, 1):
         expected, result = inference.plain(img[:count]), inference(img[:count])
@@ -201,4 +201,4 @@ def test_a_captured_forward_is_the_plain_one(name, bf16):
         assert size in inference.captured
         for key, value in result.items():
             # kernels are chosen by the batch size, which the graph rounds up
-            torch.testing.assert_close(value, expected[key], rtol=1e-2 if bf16 else 1e-4, atol=1e-3)
+            torch.testing.assert_close(value, expected[key], rtol=1e-2 if half else 1e-4, atol=1e-3)

@@ -10,10 +10,9 @@ import pytest
 from common.hand.joints import INTERHAND_TO_JOINTS, LEFT, RIGHT, WRIST
 from common.targets import add_targets
 from common.utils.errors import UserError
-from data.base import collate
 from data.InterHand26M import InterHand26M
 from data.loader import build_loader
-from tests.interhand_set import FRAMES, VIEWS, derived, load, read, samples, to_camera, views
+from tests.interhand_set import FRAMES, VIEWS, collate, derived, load, read, samples, to_camera, views
 
 REAL = Path(__file__).parents[2] / "shared" / "real" / "interhand2.6m_sample"
 
@@ -249,9 +248,10 @@ def test_rootnet_of_another_split_is_refused(interhand, hands):
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the four real pictures are not at hand")
-def test_real_pictures(hands):
+def test_real_pictures(hands, tmp_path):
     lines = []
-    data = InterHand26M(hands, REAL / "annotations", REAL / "images", split="train", log=lines.append)
+    folders = (REAL / "annotations", REAL / "images")
+    data = InterHand26M(hands, *folders, split="train", log=lines.append, cache_dir=tmp_path)
     table = [derived(data[index]) for index in range(len(data))]
     assert sorted(s["hand_type"] for s in table) == ["interacting", "interacting", "left", "right"]
     assert any("joints alone" in line for line in lines)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from common.utils.errors import UserError
+from data import loader as loader_module
 from data.augment import AugmentSettings
 from data.HIC import files as hic_files
 from data.InterHand26M import InterHand26M, files
@@ -133,6 +134,16 @@ def test_no_more_workers_than_cores(interhand, hands, recwarn):
     wanted = available_cores() + 3
     loader = build_loader(load(interhand, hands, limit=4), 2, workers=wanted)
     assert loader.num_workers == available_cores() and not recwarn.list
+
+
+def test_processes_of_a_machine_share_its_cores(interhand, hands, monkeypatch):
+    data = load(interhand, hands, limit=4)
+    monkeypatch.setattr(loader_module, "available_cores", lambda: 16)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    assert build_loader(data, 2, workers=4, world=32).num_workers == 2
+    monkeypatch.delenv("LOCAL_WORLD_SIZE")
+    assert build_loader(data, 2, workers=4, world=32).num_workers == 1
+    assert build_loader(data, 2, workers=0, world=32).num_workers == 0
 
 
 def test_missing_files_and_folders_are_named(copy, hands, tmp_path):

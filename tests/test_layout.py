@@ -12,6 +12,7 @@ FLOORS = [
     ["common.hand"],
     ["common.targets", "common.nets", "common.eval", "data"],
     ["common.show"],
+    ["common.training"],
     ["common.base"],
     ["main.config"],
     ["main.model", "main.presets"],

@@ -9,6 +9,7 @@ import torch
 from common.eval.catalogue import CATALOGUE
 from common.eval.measure import pose_difference
 from common.eval.metrics import Metrics
+from common.eval.picture import _mask_overlap
 from common.eval.protocols import INTERHAND, INTERWILD, LGNET, PROTOCOLS
 from common.eval.reduce import PCK_THRESHOLDS, auc, auc_parts, curves, hand_parts, shared_scores
 from common.eval.results import per_sample, results, typical
@@ -243,6 +244,17 @@ def test_predictions_that_are_not_finite_are_counted_and_named(hands):
     notes = " ".join(outcome(metrics).notes)
     assert "2 hands without a prediction" in notes and "in the samples frame0_1." in notes
     assert "2 predictions with NaN or infinity" in notes and "in the samples frame0_2." in notes
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_overlap_of_masks_is_counted_pixel_by_pixel(share):
+    rng = np.random.default_rng(0)
+    a, b = (rng.random((3, 2, 256, 256)) < share for _ in range(2))
+    a[0, 1], b[2] = True, False
+    with_both = [np.concatenate([masks, masks.any(1, keepdims=True)], 1) for masks in (a, b)]
+    shared, either = (with_both[0] & with_both[1]).sum((2, 3)), (with_both[0] | with_both[1]).sum((2, 3))
+    overlap = _mask_overlap(torch.from_numpy(a), torch.from_numpy(b))
+    assert np.allclose(overlap, shared / np.maximum(either, 1), atol=1e-7)
 
 
 def test_silhouettes_and_boxes_of_a_shifted_drawing(hands):

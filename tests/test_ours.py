@@ -11,6 +11,7 @@ from common.nets.heatmap import HeatmapGrid
 from common.nets.losses import heatmap_loss
 from common.nets.mesh_stage import PresenceHead
 from common.nets.pyramid import Pyramid, PyramidExtractor
+from common.training.buffers import MovingAverage, kept_buffers, share_storage
 from common.utils.errors import UserError
 from common.utils.geometry import project, weak_perspective
 from common.utils.optimisation import moving_average
@@ -167,12 +168,22 @@ def test_refinement_is_told_the_misfit(mano):
 
 
 def test_moving_average():
-    """Against the formula written out: it keeps (1 + n) / (10 + n) of itself, at most the decay."""
-    step = moving_average(0.5)
-    average, expected = torch.zeros(1), 0.0
+    """Against the formula written out: it keeps (1 + n) / (10 + n) of itself, at most the decay, and nothing
+    of where it started."""
+    share = moving_average(0.5)
+    network, copy = nn.BatchNorm1d(1), nn.BatchNorm1d(1)
+    average = MovingAverage(network, copy, share_storage(kept_buffers(network)))
+    expected = 0.0
     for n in range(20):
-        average = step(average, torch.tensor([float(n)]), torch.tensor(n))
-        keep = min(0.5, (1 + n) / (10 + n))
+        nn.init.constant_(network.weight, n)
+        network.running_var.fill_(2 * n)
+        network.num_batches_tracked.fill_(n)
+        average.update(torch.tensor(share(n)))
+        keep = min(0.5, (1 + n) / (10 + n)) if n else 0
         expected = keep * expected + (1 - keep) * n
-    torch.testing.assert_close(average, torch.tensor([expected]))
-    assert step(torch.tensor(3), torch.tensor(7), torch.tensor(1)) == 7  # a counter
+    torch.testing.assert_close(copy.weight, torch.tensor([expected]))
+    torch.testing.assert_close(copy.running_var, torch.tensor([2 * expected]))
+    assert copy.num_batches_tracked == 19
+    before = copy.weight.clone()
+    average.update(torch.tensor(0.0))
+    assert torch.equal(copy.weight, before)

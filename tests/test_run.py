@@ -14,7 +14,7 @@ from common.utils import lock
 from common.utils.errors import UserError, explained, run_script
 from common.utils.lock import only_writer
 from common.utils.logger import RunLog
-from common.utils.progress import FORECAST, WARM_UP, Progress, duration
+from common.utils.progress import FORECAST, WARM_UP, Progress, Waiting, duration
 from main import cli, demo, train
 from main.config import Config, override
 from tests.scripts import TINY, run, settings
@@ -224,6 +224,22 @@ def test_time_left_is_of_the_whole_run_without_the_warm_up():
     assert progress_after(100, 1000, 2.0).seconds_left() == pytest.approx(2.0 * 900)
     assert progress_after(100, 1000, 2.0, done=500).seconds_left() == pytest.approx(2.0 * 400)
     assert progress_after(1000, 1000, 2.0).seconds_left() == 0
+
+
+def test_the_share_of_waiting():
+    """Three batches that take 3 s each to come and 1 s to learn from, then as many that are there at once."""
+    clock = Clock()
+
+    def slow(seconds):
+        for batch in range(3):
+            clock.now += seconds
+            yield batch
+
+    waiting = Waiting(clock)
+    for seconds, share in ((3.0, 0.75), (0.0, 0.0)):
+        for _ in waiting.each(slow(seconds)):
+            clock.now += 1.0
+        assert waiting.share() == pytest.approx(share)
 
 
 def test_the_line_of_an_epoch():

@@ -6,89 +6,56 @@ import pytest
 import torch
 from torch import nn
 
-from common.base import Trainer, as_numbers, freeze_unread, in_words
 from common.hand.mano import load_mano
-from common.nets.losses import Criterion
-from common.targets import add_targets
+from common.training.readings import NORM, Means, Reading, in_words
+from common.training.step import autocast_type, synchronised
 from common.utils.dist import launch, rank, world_size
-from data.Synthetic.stream import SyntheticStream
+from common.utils.errors import UserError
+from common.utils.optimisation import freeze_unread
 from main.config import override
 from main.model import build_model
 from main.presets import preset
+from tests.tiny_trainer import SETTINGS, double_batch, tiny_trainer
 
 CPUS = [torch.device("cpu")] * 2
 PARTS = ("weight", "bias")
-SETTINGS = ["backbone=resnet18", "attention=prenorm", "channels=16", "sjt_blocks=1", "refine_channels=8"]
-
-
-class Silent:
-    """A log nobody reads."""
-
-    def say(self, message: str) -> None:
-        pass
-
-
-def tiny_trainer(device: torch.device, *settings: str) -> Trainer:
-    torch.manual_seed(rank())  # the first process's weights must win
-    config = override(preset("lgnet"), [*SETTINGS, *settings])
-    mano = load_mano()
-    model = build_model(config.model, mano)
-    criterion = Criterion(mano.faces, model.grid, vars(config.loss))
-    recipe = {
-        "epochs": 1,
-        "lr": 1e-3,
-        "weight_decay": 0.1,
-        "warmup": 0.1,
-        "grad_clip": 1e9,
-        "ema": 0.0,
-        "amp": "off",
-    }
-    quiet = {"log": Silent(), "draw": None, "log_every": 1, "picture_every": 1}
-    return Trainer(model, criterion, mano, [None] * 3, device, **recipe, **quiet)
-
-
-def double_batch(trainer: Trainer) -> dict:
-    """Four samples whose halves show the same two pictures, so that statistics over a half are those of the
-    whole; labels and masks are all different."""
-    # pictures of which no ReLU stands so close to its edge that rounding decides about a gradient
-    batch = add_targets(SyntheticStream(trainer.mano, 4, 1, 4).batch(range(4)), trainer.mano)
-    batch["img"] = torch.cat([batch["img"][:2]] * 2)
-    chance = torch.Generator().manual_seed(2)
-    for key in [key for key in batch if key.endswith("_valid")]:
-        batch[key] = batch[key] * (torch.rand(batch[key].shape, generator=chance) < 0.6)
-    batch["pose_valid"][:2] = 0  # one process has no fit at all
-    batch["rel_trans_valid"] = torch.tensor([[1.0], [0], [0], [0]])  # and one no translation
-    return batch
 
 
 def one_step(device: torch.device, folder: Path) -> None:
-    trainer = tiny_trainer(device)
-    batch = double_batch(trainer)
-    half = len(batch["id"]) // world_size()
-    share = slice(rank() * half, (rank() + 1) * half)
-    trainer.network.train()
-    _, values = trainer.train_step({key: value[share] for key, value in batch.items()})
-    gradients = {name: p.grad for name, p in trainer.network.named_parameters()}
-    torch.save({"values": values, "gradients": gradients}, folder / f"{world_size()}_{rank()}.pth")
+    """In one go; and, of several processes, each in two parts."""
+    steps = {}
+    for accumulate, pictures in ((1, 2), (world_size(), 1)):
+        trainer = tiny_trainer(device, accumulate=accumulate)
+        batch = double_batch(trainer, pictures)
+        half = len(batch["id"]) // world_size()
+        share = slice(rank() * half, (rank() + 1) * half)
+        trainer.network.train()
+        _, row = trainer.plain_step.learn({key: value[share] for key, value in batch.items()})
+        values = Reading.of(trainer.plain_step.names, row.tolist()).values
+        gradients = {name: p.grad for name, p in trainer.network.named_parameters()}
+        steps[pictures] = {"values": values, "gradients": gradients}
+    torch.save(steps, folder / f"{world_size()}_{rank()}.pth")
 
 
 def test_two_processes_step_as_one_with_the_double_batch(tmp_path):
     """Masks differ between the halves: means over each half would weigh their labels wrongly."""
     launch(one_step, CPUS[:1], tmp_path)
     launch(one_step, CPUS, tmp_path)
-    one, first, second = (torch.load(tmp_path / name) for name in ("1_0.pth", "2_0.pth", "2_1.pth"))
-    assert first["values"] == second["values"] == pytest.approx(one["values"], rel=1e-4)
-    for name, gradient in one["gradients"].items():
-        torch.testing.assert_close(first["gradients"][name], second["gradients"][name], rtol=0, atol=0)
-        error = (first["gradients"][name] - gradient).norm() / gradient.norm().clamp_min(1e-4)
-        assert error < 1e-3, f"{name}: {error:.1e}"
+    files = [torch.load(tmp_path / name) for name in ("1_0.pth", "2_0.pth", "2_1.pth")]
+    for pictures in (2, 1):
+        one, first, second = (file[pictures] for file in files)
+        assert first["values"] == second["values"] == pytest.approx(one["values"], rel=1e-4)
+        for name, gradient in one["gradients"].items():
+            torch.testing.assert_close(first["gradients"][name], second["gradients"][name], rtol=0, atol=0)
+            error = (first["gradients"][name] - gradient).norm() / gradient.norm().clamp_min(1e-4)
+            assert error < 1e-3, f"{name}: {error:.1e}"
 
 
 def two_steps_of_verts_alone(device: torch.device) -> None:
     trainer = tiny_trainer(device, "loss.present=0", "loss.rel_trans=0")
     batch = double_batch(trainer)
     for _ in range(2):
-        trainer.train_step(batch)
+        trainer.plain_step.learn(batch)
 
 
 def test_two_processes_train_without_some_losses():
@@ -110,10 +77,14 @@ def test_what_no_term_reads_is_frozen():
 
 
 def test_what_nothing_measured_is_a_dash():
-    values = {"total": torch.tensor(2.0), "verts": torch.tensor(0.5), "shape": torch.tensor(0.0)}
-    numbers = as_numbers(values, {"verts": torch.tensor(9.0), "shape": torch.tensor(0.0)})
-    assert numbers == {"total": 2.0, "verts": 0.5, "shape": None}
-    assert in_words(numbers) == "total 2.000 verts 0.500 shape -"
+    means, counts, rest = [2.0, 0.5, 0.0], [1.0, 9.0, 0.0], [0.0, 7.0, 0.0]
+    reading = Reading.of(["total", "verts", "shape"], means + counts + rest)
+    assert reading == Reading({"total": 2.0, "verts": 0.5, "shape": None, NORM: 7.0}, stop=False, bad=False)
+    sums = Means()
+    sums.add(reading.values)
+    sums.add({"total": 4.0, "verts": None, "shape": None, NORM: 8.0})
+    assert sums.values() == {"total": 3.0, "verts": 0.5, "shape": None, NORM: 7.5}
+    assert in_words(sums.values()) == f"total 3.000 verts 0.500 shape - {NORM} 7.500"
 
 
 def test_a_plain_layer_counts_as_read():
@@ -121,3 +92,25 @@ def test_a_plain_layer_counts_as_read():
     network = type("Net", (nn.Module,), {"forward": lambda self, img: {"a": self.layer(img)}})()
     network.layer = layer
     assert freeze_unread(network, {"a"}) == 0 and layer.weight.requires_grad
+
+
+# ---- settings ----
+
+
+def test_types_of_autocast(monkeypatch):
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert [autocast_type(amp, cpu) for amp in ("auto", "off")] == [None, None]
+    assert autocast_type("on", cpu) == torch.bfloat16 and autocast_type("fp16", cpu) == torch.float16
+    for has_it, kind in ((True, torch.bfloat16), (False, torch.float16)):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, has=has_it: has)
+        assert autocast_type("auto", gpu) == autocast_type("on", gpu) == kind
+        assert autocast_type("off", gpu) is None and autocast_type("fp16", gpu) == torch.float16
+
+
+def test_synchronised_statistics_are_a_gpu_s():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    with pytest.raises(UserError, match="train.sync_batchnorm"):
+        synchronised(network, torch.device("cpu"))
+    names = list(network.state_dict())
+    network = synchronised(network, torch.device("cuda"))
+    assert isinstance(network[1], nn.SyncBatchNorm) and list(network.state_dict()) == names

@@ -17,11 +17,12 @@ import torchvision
 from torch import Tensor, nn
 
 from common.hand.mano import load_mano
-from common.nets.costs import forward_ms, kept_bytes, multiply_adds, parameters
+from common.nets.costs import kept_bytes, multiply_adds, parameters
 from common.show.table import markdown
 from common.utils.dist import parse_devices
 from common.utils.errors import UserError, run_script
 from common.utils.geometry import IMAGE_SIZE
+from common.utils.timing import seconds_each
 from main import cli
 from main.config import override
 from main.model import build_model
@@ -82,9 +83,10 @@ def main() -> None:
     networks[RESNET] = torchvision.models.resnet50().to(device)
     totals[RESNET] = costs(networks[RESNET], images, [""])[0]
     forwards = {name: partial(model.eval(), images) for name, model in networks.items()}
-    times = forward_ms(forwards, device, args.rounds)
+    with torch.inference_mode():
+        times = seconds_each(forwards, device, args.rounds)
     head = [f"batch {args.batch}, float32, {device}", *COSTS, "forward, ms"]
-    print_table([head, *([name, *row, f"{times[name]:.1f}"] for name, row in totals.items())])
+    print_table([head, *([name, *row, f"{1000 * times[name].median:.1f}"] for name, row in totals.items())])
 
 
 if __name__ == "__main__":

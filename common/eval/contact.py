@@ -8,6 +8,8 @@ Legend: B samples, V vertices, F faces of a hand whose wrist is closed, Q points
 pairs, R (face, row of lines) pairs.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -45,24 +47,47 @@ def penetration(verts: Tensor, faces: Tensor, pitch: float = 0.001) -> dict[str,
     return {"volume": CUBIC_CENTIMETRES * volume, "depth_mean": depth.mean(1), "depth_max": depth.amax(1)}
 
 
-@torch.no_grad()
-def contact_deviation(verts: Tensor, truth: Tensor, threshold: float = 0.003) -> tuple[Tensor, Tensor]:
-    """Mean predicted distance (B,), mm, of vertices that truly touch; (B,) bool: some do. RenderIH's CDev.
+class Pairs(NamedTuple):
+    """Vertices of both hands that touch each other in the truth."""
 
-    verts, truth: (B,2,V,3), metres, both hands in one frame. Each true right vertex is paired with the
-    nearest true left one if that is closer than threshold, metres.
+    sample: Tensor  # (P,) of B
+    right: Tensor  # (P,) vertex of the right hand
+    left: Tensor  # (P,) its nearest one of the left hand
+
+
+@torch.no_grad()
+def touching_pairs(truth: Tensor, threshold: float = 0.003) -> Pairs:
+    """Each vertex of true right hands and the nearest one of the left hand, if closer than threshold.
+
+    truth: (B,2,V,3), metres, both hands in one frame; a sample that is not finite has no pair.
     """
-    verts, truth = verts.double(), truth.double()
+    truth = truth.double()
     low, high = truth.amin(2).amax(1) - threshold, truth.amax(2).amin(1) + threshold
     room = ((low[:, None, None] < truth) & (truth < high[:, None, None])).all(3)  # (B,2,V) can touch
-    deviation, touch = verts.new_zeros(len(verts)), room.new_zeros(len(verts))
+    pairs = []
     for i in room.any(2).all(1).nonzero().flatten().tolist():
         right, left = (room[i, hand].nonzero().squeeze(1) for hand in (RIGHT, LEFT))
         distance, nearest = torch.cdist(truth[i, RIGHT, right], truth[i, LEFT, left]).min(1)
         near = distance < threshold
-        gap = (verts[i, RIGHT, right[near]] - verts[i, LEFT, left[nearest[near]]]).norm(dim=1)
-        deviation[i], touch[i] = MILLIMETRES * gap.sum() / max(len(gap), 1), len(gap) > 0
-    return deviation, touch
+        right, left = right[near], left[nearest[near]]
+        pairs.append(Pairs(torch.full_like(right, i), right, left))
+    if not pairs:
+        return Pairs(*torch.zeros(3, 0, dtype=torch.long, device=truth.device))
+    return Pairs(*map(torch.cat, zip(*pairs, strict=True)))
+
+
+@torch.no_grad()
+def contact_deviation(verts: Tensor, pairs: Pairs) -> Tensor:
+    """Mean predicted distance (B,), mm, of vertices that truly touch; NaN where none do. RenderIH's CDev.
+
+    verts: (B,2,V,3), metres, both hands in one frame; pairs: of the true hands, `touching_pairs`.
+    """
+    verts = verts.double()
+    gap = (verts[pairs.sample, RIGHT, pairs.right] - verts[pairs.sample, LEFT, pairs.left]).norm(dim=1)
+    total, count = verts.new_zeros(2, len(verts)).unbind()
+    total.index_add_(0, pairs.sample, gap)
+    count.index_add_(0, pairs.sample, torch.ones_like(gap))
+    return MILLIMETRES * total / count
 
 
 def _close(verts: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from common.eval.alignment import aligned_columns
-from common.eval.contact import contact_deviation, penetration
+from common.eval.contact import contact_deviation, penetration, touching_pairs
 from common.eval.picture import joint_distance, pixel_columns
 from common.eval.placement import MESHES, about_wrists, translations, vertex_columns, wrist_columns
 from common.eval.protocols import MIN_BRIGHTNESS, Protocol
@@ -46,6 +46,7 @@ def measure(
     for wrists in {p.wrists for p in protocols}:
         columns |= wrist_columns(translation, truth, wrists)
     placed = {"_truth": place(truth.verts, truth.rel_trans["fit"])}
+    pairs = touching_pairs(placed["_truth"])
     for key, ending in MESHES.items():
         if key in pred:
             placed[ending] = place(pred[key], translation[""])
@@ -53,7 +54,7 @@ def measure(
             for placement in {p.placement for p in protocols}:
                 of_mesh |= vertex_columns(pred[key], translation, truth, placement)
             of_mesh |= pixel_columns(key, mano, pred, batch, truth)
-            of_mesh["contact_deviation"] = _contact(placed[ending], placed["_truth"])
+            of_mesh["contact_deviation"] = contact_deviation(placed[ending], pairs)
             columns |= {name + ending: column for name, column in of_mesh.items()}
     if share > 0:
         columns |= _penetration(placed, truth, mano, batch["id"], share)
@@ -130,15 +131,6 @@ def _presence(logits: Tensor, batch: Batch) -> Columns:
 
 
 # ---- between the hands; rotations ----
-
-
-def _contact(verts: Tensor, target: Tensor) -> Tensor:
-    """Contact deviation (B,) of placed meshes from the true ones (B,2,V,3)."""
-    column = verts.new_full((len(verts),), torch.nan)
-    rows = torch.isfinite(verts + target).flatten(1).all(1).nonzero().squeeze(1)
-    deviation, touching = contact_deviation(verts[rows], target[rows])
-    column[rows] = torch.where(touching, deviation, torch.nan)
-    return column
 
 
 def _penetration(

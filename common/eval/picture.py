@@ -77,15 +77,25 @@ def _swapped(pixels: Tensor, truth: Truth) -> Tensor:
 
 def _mask_overlap(a: Tensor, b: Tensor) -> Tensor:
     """IoU (B,3) of masks (B,2,H,W): of each hand, and of both hands together."""
-    a, b = _flat_masks(a), _flat_masks(b)
-    shared = torch.linalg.vecdot(a, b)
-    return (shared / (a.sum(-1) + b.sum(-1) - shared).clamp_min(1)).double()
+    a, b = _and_both(a), _and_both(b)
+    shared = _count(a & b)
+    return (shared / (_count(a) + _count(b) - shared).clamp_min(1)).double()
 
 
-def _flat_masks(masks: Tensor) -> Tensor:
-    """Masks (B,2,H,W) -> (B,3,HW) with that of both hands, in float32: it counts up to 2^24 exactly, and
-    sums ten times faster than booleans."""
-    return torch.cat([masks, masks.any(1, keepdim=True)], 1).flatten(2).float()
+def _and_both(masks: Tensor) -> Tensor:
+    """Masks (B,2,H,W) -> (B,3,HW) with that of both hands."""
+    both = masks[:, RIGHT] | masks[:, LEFT]
+    return torch.cat([masks, both[:, None]], 1).flatten(2)
+
+
+def _count(masks: Tensor) -> Tensor:
+    """How many pixels of masks (...,HW) are set: (...,) float32, exact.
+
+    Eight pixels are added at once, each in a byte of its own of a long integer, which holds 255 of them:
+    a hundred times faster on a CPU than the sum of booleans. HW is a multiple of 1,024.
+    """
+    eights = masks.view(torch.int64).unflatten(-1, (-1, 128)).sum(-1)
+    return eights.view(torch.uint8).sum(-1).float()
 
 
 # ---- boxes ----

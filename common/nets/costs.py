@@ -1,17 +1,12 @@
-"""What a network costs: parameters, multiply-adds, memory kept for the backward pass, time of a forward."""
+"""What a network costs: parameters, multiply-adds, memory kept for the backward pass."""
 
-import statistics
-import time
 from collections import Counter
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.module_tracker import ModuleTracker
-
-WARM_UP = 2  # rounds that are not timed
 
 
 def parameters(module: nn.Module) -> int:
@@ -62,19 +57,3 @@ def _named_from_below(model: nn.Module, counts: dict[str, int]) -> dict[str, int
         full_name = f"{root}.{name}" if name else root
         named[name] = counts.get(full_name, 0)
     return named
-
-
-@torch.inference_mode()
-def forward_ms(
-    forwards: dict[str, Callable[[], object]], device: torch.device, rounds: int
-) -> dict[str, float]:
-    """Median milliseconds of each, run in turn so that a drifting machine is fair to all."""
-    times: dict[str, list[float]] = {name: [] for name in forwards}
-    for _ in range(WARM_UP + rounds):
-        for name, forward in forwards.items():
-            start = time.perf_counter()
-            forward()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            times[name].append(1000 * (time.perf_counter() - start))
-    return {name: statistics.median(values[WARM_UP:]) for name, values in times.items()}

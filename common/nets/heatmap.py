@@ -50,8 +50,9 @@ class HeatmapGrid:
         return (grid[..., :2] - self.margin + CENTRE) * (IMAGE_SIZE / self.side) - CENTRE
 
     def last_index(self, like: Tensor) -> Tensor:
-        """Of the last cells and the last bin: (3,) x, y, z."""
-        return like.new_tensor(self.shape).flip(0) - 1
+        """Of the last cells and the last bin, for indices (..., 3): x, y, z."""
+        # filled on the device, which a copy from the host would have to wait for
+        return torch.cat([torch.full_like(like[..., :1], count - 1) for count in reversed(self.shape)], -1)
 
     def reachable(self, joints_img: Tensor) -> Tensor:
         """Which joints (..., 3) a soft-argmax can give at all: (..., 1), 1 or 0.

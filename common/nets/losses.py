@@ -88,18 +88,23 @@ def heatmap_loss(logits: Tensor, joints_img: Tensor, grid: HeatmapGrid) -> Tenso
     return divergence.sum(-1, keepdim=True)
 
 
-def masked_means(errors: Errors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def masked_means(
+    errors: Errors, counts: dict[str, Tensor] | None = None
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Mean of the values that count and how many did, by name; 0 of none.
 
     The mean is that of the whole batch, also where several processes have a part of it each: a process
     divides its own sum by the mean number over processes, and what is averaged over processes afterwards,
-    as gradients are, is the sum of all by the number of all.
+    as gradients are, is the sum of all by the number of all. counts: of a larger batch, of which this one is
+    a part; the means of all parts then add up to those of the larger batch.
     """
     sums = torch.stack([(values * valid).sum() for values, valid in errors.values()])
-    counts = torch.stack([valid.expand_as(values).sum() for values, valid in errors.values()])
-    counts = mean_over_ranks(counts)
-    means = torch.where(counts > 0, sums / counts.clamp_min(1e-9), 0)
-    return dict(zip(errors, means.unbind(), strict=True)), dict(zip(errors, counts.unbind(), strict=True))
+    if counts is None:
+        own = torch.stack([valid.expand_as(values).sum() for values, valid in errors.values()])
+        counts = dict(zip(errors, mean_over_ranks(own).unbind(), strict=True))
+    numbers = torch.stack([counts[name] for name in errors])
+    means = torch.where(numbers > 0, sums / numbers.clamp_min(1e-9), 0)
+    return dict(zip(errors, means.unbind(), strict=True)), counts
 
 
 class Criterion(nn.Module):
@@ -135,10 +140,15 @@ class Criterion(nn.Module):
             "laplacian": self.laplacian,
         }
 
-    def forward(self, pred: Batch, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Unweighted terms, and of how many values each is the mean (0: nothing was measured)."""
+    def forward(
+        self, pred: Batch, batch: Batch, counts: dict[str, Tensor] | None = None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Unweighted terms, and of how many values each is the mean (0: nothing was measured).
+
+        counts: those of the larger batch that this one is a part of.
+        """
         names = [name for name in self.weights if READS[name][0] in pred]
-        return masked_means({name: self.functions[name](pred, batch) for name in names})
+        return masked_means({name: self.functions[name](pred, batch) for name in names}, counts)
 
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
         return torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()

@@ -14,9 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from common.utils.errors import UserError
 
 
-def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_file(
+    path: Path, write: Callable[[BinaryIO], object], check: Callable[[Path], None] | None = None
+) -> None:
     """Write beside the target, flush to the disk, then rename: what was there before stays until then.
 
+    check: reads the new file before it takes its name, and raises OSError if it is not what was written.
     Raises UserError when the place cannot be written or the disk is full.
     """
     partial = path.with_name(path.name + ".partial")
@@ -26,12 +29,25 @@ def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        if check is not None:
+            check(partial)
         os.replace(partial, path)
+        _flush_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError on a full disk
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"cannot write {path}: {reason}") from None
+
+
+def _flush_folder(folder: Path) -> None:
+    """The new name, too, survives a power failure; Windows cannot open a folder."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 class LinesWriter:

@@ -11,6 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from common.utils.errors import explained, keep_traceback
+from common.utils.files import write_bytes
 
 
 class RunLog:
@@ -37,6 +38,8 @@ class RunLog:
         with contextlib.suppress(OSError):  # a full disk: the error itself says so
             if isinstance(error, KeyboardInterrupt):
                 self._note("stopped")
+            elif isinstance(error, SystemExit):  # what there was to say is said
+                pass
             elif sentence is None:  # a fault of ours
                 keep_traceback(error, file)
             else:
@@ -50,9 +53,10 @@ class RunLog:
             tqdm.write(message)
             self._note(message)
 
-    def scalars(self, group: str, values: dict[str, float], step: int) -> None:
-        if not self.quiet:
-            for name, value in values.items():
+    def scalars(self, group: str, values: dict[str, float | None], step: int) -> None:
+        """Those that were measured."""
+        for name, value in values.items():
+            if not self.quiet and value is not None:
                 self.board.add_scalar(f"{group}/{name}", value, step)
 
     def picture(self, name: str, rgb: np.ndarray, step: int) -> None:
@@ -64,6 +68,18 @@ class RunLog:
         """One JSON line in metrics.jsonl."""
         if not self.quiet:
             self._append("metrics.jsonl", json.dumps(entry))
+
+    def forget(self, epoch: int) -> None:
+        """Take out of metrics.jsonl what is about to be trained anew: this epoch and later ones."""
+        file = self.folder / "metrics.jsonl"
+        if self.quiet or not file.exists():
+            return
+        kept = []
+        for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
+            with contextlib.suppress(ValueError):  # a process was killed while it wrote this line
+                if json.loads(line)["epoch"] < epoch and line.endswith("\n"):
+                    kept.append(line)
+        write_bytes(file, "".join(kept).encode())
 
     def _note(self, message: str) -> None:
         self._append("log.txt", f"{datetime.now():%Y-%m-%d %H:%M:%S} {message}")

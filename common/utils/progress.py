@@ -1,8 +1,9 @@
-"""How long a run still takes, from the pace of the steps it has made."""
+"""How long a run still takes, from the pace of the steps it has made, and what it waits for."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from typing import Any
 
 WARM_UP = 2  # steps that do not count: caches fill and kernels are chosen
 FORECAST = 5  # steps measured before the whole run is foretold
@@ -49,6 +50,27 @@ class Progress:
         if device == "cpu" and seconds > LONG:
             text += "; for a network that a CPU trains in minutes: --preset quick"
         return text
+
+
+class Waiting:
+    """Passes batches on, and knows what share of the time went by in waiting for them."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter):
+        self.clock, self.seconds, self.since = clock, 0.0, clock()
+
+    def each(self, batches: Iterable[Any]) -> Iterator[Any]:
+        asked = self.clock()
+        for batch in batches:
+            self.seconds += self.clock() - asked
+            yield batch
+            asked = self.clock()
+
+    def share(self) -> float:
+        """Of the time since this was last asked, or since the start."""
+        now = self.clock()
+        share = self.seconds / max(now - self.since, 1e-9)
+        self.seconds, self.since = 0.0, now
+        return share
 
 
 def duration(seconds: float) -> str:

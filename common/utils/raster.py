@@ -79,10 +79,12 @@ def coverage(points: Tensor, faces: Tensor, size: tuple[int, int], perspective: 
     owner, row, left, length = _rows(corners, _drawable(corners, perspective, False), size)
     left = left.clamp(max=width)  # where it is outside, its length is 0
     start = (owner.div(count, rounding_mode="floor") * height + row) * (width + 1) + left
-    steps = torch.zeros(batch * height * (width + 1), dtype=torch.int32, device=corners.device)
-    one = torch.ones_like(start, dtype=torch.int32)
-    steps.index_add_(0, start, one).index_add_(0, start + length, -one)
-    return steps.view(batch, height, width + 1).cumsum(-1, dtype=torch.int32)[..., :width] > 0
+    # small numbers: most of the time goes into memory; no more spans than faces lie over one another
+    kind = torch.int16 if count <= torch.iinfo(torch.int16).max else torch.int32
+    steps = torch.zeros(batch * height * (width + 1), dtype=kind, device=corners.device)
+    one = torch.ones_like(start, dtype=kind)
+    steps.scatter_add_(0, start, one).scatter_add_(0, start + length, -one)
+    return steps.view(batch, height, width + 1).cumsum(-1, dtype=kind)[..., :width] > 0
 
 
 def gather_corners(values: Tensor, faces: Tensor) -> Tensor:
@@ -105,9 +107,9 @@ def _rows(corners: Tensor, drawn: Tensor, size: tuple[int, int]) -> tuple[Tensor
     top = v[:, 0].ceil().clamp(0, height)
     count = (v[:, 2].floor().clamp(max=height - 1) - top + 1).clamp(min=0)
     owner, row = spans(top.long(), torch.where(drawn, count, 0).long())
-    u, v = u.index_select(0, owner), v.index_select(0, owner)  # (R,3)
-    one = _crossing(u, v, row, 0, 2)
-    other = torch.where(row < v[:, 1], _crossing(u, v, row, 0, 1), _crossing(u, v, row, 1, 2))
+    edges = _edges(u, v)  # (3BF,) each
+    below = row >= v[:, 1].index_select(0, owner)  # the middle corner: which of two edges is crossed
+    one, other = _crossing(edges, owner * 3, row), _crossing(edges, owner * 3 + 1 + below, row)
     left, right = one.minimum(other).ceil().clamp(min=0), one.maximum(other).floor().clamp(max=width - 1)
     return owner, row, left.long(), (right - left + 1).clamp(min=0).long()
 
@@ -134,10 +136,20 @@ def spans(start: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
     return owner, value
 
 
-def _crossing(u: Tensor, v: Tensor, row: Tensor, a: int, b: int) -> Tensor:
-    """u (R,) where the edge from corner a to b of (R,3) crosses a row; stays on the edge if it is flat."""
-    step = ((row - v[:, a]) / (v[:, b] - v[:, a]).clamp(min=1e-12)).clamp(0, 1)
-    return u[:, a] + step * (u[:, b] - u[:, a])
+def _edges(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Edges 0-2, 0-1, 1-2 of corners sorted from top to bottom, u and v (BF,3) -> their upper ends u, v and
+    what they run across and down (not 0), (3BF,) each."""
+    across = torch.stack([u[:, 2] - u[:, 0], u[:, 1] - u[:, 0], u[:, 2] - u[:, 1]], 1)
+    down = torch.stack([v[:, 2] - v[:, 0], v[:, 1] - v[:, 0], v[:, 2] - v[:, 1]], 1).clamp(min=1e-12)
+    upper_u, upper_v = (torch.stack([x[:, 0], x[:, 0], x[:, 1]], 1) for x in (u, v))
+    return upper_u.flatten(), upper_v.flatten(), across.flatten(), down.flatten()
+
+
+def _crossing(edges: tuple[Tensor, ...], edge: Tensor, row: Tensor) -> Tensor:
+    """u (R,) where edges (R,) of all edges cross rows (R,); stays on the edge if it is flat."""
+    u, v, across, down = (values.index_select(0, edge) for values in edges)
+    step = (row - v).div_(down).clamp_(0, 1)
+    return step.mul_(across).add_(u)
 
 
 def _depth(corners: Tensor, face: Tensor, u: Tensor, v: Tensor, perspective: bool) -> Tensor:

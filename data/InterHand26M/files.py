@@ -1,28 +1,20 @@
-"""InterHand2.6M's files: where they lie, and what each says, as compact arrays.
+"""InterHand2.6M's files: where they lie, and what the smaller ones say (annotations.py reads the largest).
 
 Nothing is masked, filtered or moved to a camera here; millimetres become metres on reading, joints
 get this project's order (2,21 wrist first), tables are keyed by the strings of the JSON files.
 """
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.hand.joints import HANDS, INTERHAND_TO_JOINTS
 from common.utils.errors import UserError
-from data.json_files import (
-    HAND_TYPES,
-    hand_type_of,
-    image_of,
-    images_and_annotations,
-    parse_rows,
-    read_json,
-    size_of,
-)
+from data.json_files import parse_rows, read_json
+from data.pack import archives
 
 SPLITS = ("train", "val", "test")
 # the two hands lie one after the other in a list of 42
@@ -30,14 +22,6 @@ BOTH_TO_JOINTS = np.array([INTERHAND_TO_JOINTS, np.add(INTERHAND_TO_JOINTS, 21)]
 LARGEST = np.finfo(np.float32).max  # what is larger, or is no number, is not finite in a sample
 SEE = 'see "InterHand2.6M" in docs/data.md'
 Key = tuple[str, str]  # capture and camera, or capture and frame, as the JSON files write them
-
-
-class RootNet(NamedTuple):
-    """One row of RootNet's output."""
-
-    box: NDArray[np.float64]  # (4,) x, y, w, h in pixels, squared and enlarged
-    depth: NDArray[np.float64]  # (2,) of the wrists in the camera, metres
-    valid: NDArray[np.bool_]  # (2,)
 
 
 def find_annotations(folder: str | Path, split: str) -> Path:
@@ -51,7 +35,10 @@ def find_annotations(folder: str | Path, split: str) -> Path:
 
 
 def find_images(folder: str | Path, split: str) -> Path:
-    """The folder of a split's pictures (holds Capture*), from that of the splits or above."""
+    """The folder of a split's pictures (holds Capture*), from that of the splits or above; or of a pack."""
+    given = Path(folder).expanduser()
+    if archives(given, split):
+        return given
     found = _find(folder, "images", split)
     if found is None:
         raise UserError(f"interhand_images_path: {folder} holds no folder {split}; {SEE}")
@@ -84,54 +71,6 @@ def find_rootnet(path: str | Path, split: str) -> Path | None:
 def annotation_file(folder: Path, split: str, kind: str) -> Path:
     """E.g. InterHand2.6M_test_joint_3d.json."""
     return folder / f"InterHand2.6M_{split}_{kind}.json"
-
-
-# `*_data.json` as columns of N annotations. size: width, height; in_picture (N,2,21): annotated and
-# inside the picture; hand_type: index into HAND_TYPES.
-COLUMNS = {
-    "id": np.int64,
-    "file": bytes,
-    "size": np.int32,
-    "capture": bytes,
-    "camera": bytes,
-    "frame": bytes,
-    "box": np.float32,
-    "in_picture": bool,
-    "hand_type": np.int8,
-    "hand_type_valid": bool,
-}
-
-
-def read_data(path: Path) -> dict[str, NDArray]:
-    """COLUMNS of `*_data.json`, one row per annotation joined to its image by image_id."""
-    content = read_json(path, SEE, _compact)
-    images, annotations = images_and_annotations(path, content, SEE)
-    rows = parse_rows(path, lambda row: _data_row(row, image_of(row, images)), annotations)
-    return {name: np.array([row[name] for row in rows], kind) for name, kind in COLUMNS.items()}
-
-
-def _compact(row: dict[str, Any]) -> dict[str, Any]:
-    """Shrink 42 nested lists while the file is parsed: a whole split would take 8 GB otherwise."""
-    with contextlib.suppress(ValueError, TypeError):  # a malformed row is named later, by its id
-        if "joint_valid" in row:
-            row["joint_valid"] = np.array(row["joint_valid"], bool)
-    return row
-
-
-def _data_row(row: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
-    """One entry of every one of COLUMNS."""
-    return {
-        "id": np.int64(int(row["id"])),
-        "file": image["file_name"].encode(),
-        "size": size_of(image),
-        "capture": str(image["capture"]).encode(),
-        "camera": str(image["camera"]).encode(),
-        "frame": str(image["frame_idx"]).encode(),
-        "box": _numbers(row["bbox"], "bbox", (4,)),
-        "in_picture": joint_flags(row["joint_valid"]),
-        "hand_type": HAND_TYPES.index(hand_type_of(row)),
-        "hand_type_valid": bool(row["hand_type_valid"]),
-    }
 
 
 def _numbers(values: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -234,28 +173,37 @@ def _fit(fit: dict[str, list[float]]) -> NDArray:
     return np.concatenate(parts).reshape(61)
 
 
-def read_human_ids(folder: Path, split: str) -> NDArray[np.int64] | None:
-    """Annotation ids of aid_human_annot_{split}.txt, sorted; None where there is no such file."""
+def human_file(folder: Path, split: str) -> Path | None:
+    """aid_human_annot_{split}.txt, in the folder of the split or above it; None where there is none."""
     for parent in (folder, folder.parent, folder.parent.parent):
         path = parent / f"aid_human_annot_{split}.txt"
         if path.is_file():
-            words = path.read_text(errors="replace").split()
-            ids = parse_rows(path, np.int64, (("a line", word) for word in words))
-            return np.sort(np.array(ids, np.int64))
+            return path
     return None
 
 
-def read_rootnet(path: Path) -> dict[int, RootNet]:
-    """RootNet's rows by annotation id."""
+def read_human_ids(path: Path) -> NDArray[np.int64]:
+    """The annotation ids of aid_human_annot_{split}.txt, as they stand there."""
+    words = path.read_text(errors="replace").split()
+    return np.array(parse_rows(path, int, (("a line", word) for word in words)), np.int64)
+
+
+def read_rootnet(path: Path) -> dict[str, NDArray]:
+    """RootNet's rows: id (R,) of the annotation, rising; box (R,4) in pixels, squared and enlarged; depth
+    (R,2) of the wrists in the camera, metres, and whether it is one, valid (R,2)."""
     content = read_json(path, SEE)
     if not isinstance(content, list):
         raise UserError(f"{path} is no list of RootNet's rows; {SEE}")
     named = ((f"row {number}", row) for number, row in enumerate(content))
-    return dict(parse_rows(path, _rootnet_row, named))
+    rows = dict(parse_rows(path, _rootnet_row, named))
+    ids = np.array(sorted(rows), np.int64)
+    numbers = np.array([rows[number] for number in ids.tolist()]).reshape(-1, 8)
+    return {"id": ids, "box": numbers[:, :4], "depth": numbers[:, 4:6], "valid": numbers[:, 6:] > 0.5}
 
 
-def _rootnet_row(row: dict[str, Any]) -> tuple[int, RootNet]:
+def _rootnet_row(row: dict[str, Any]) -> tuple[int, NDArray[np.float64]]:
+    """Annotation id; box, depths in metres, flags (8,)."""
     box = _numbers(row["bbox"], "bbox", (4,))
     depth = _numbers(row["abs_depth"], "abs_depth", (2,)) / 1000
-    valid = _numbers(row["root_valid"], "root_valid", (2,)) > 0.5
-    return int(row["annot_id"]), RootNet(box, depth, valid)
+    valid = _numbers(row["root_valid"], "root_valid", (2,))
+    return int(row["annot_id"]), np.concatenate([box, depth, valid])

@@ -22,11 +22,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 
 from common.hand.mano import ManoLayer, load_mano
-from common.nets.costs import forward_ms, multiply_adds, parameters
-from common.utils.checkpoint import snapshot_epochs, snapshot_path
+from common.nets.costs import multiply_adds, parameters
+from common.utils.checkpoint import snapshot_epochs, snapshot_path, snapshots
 from common.utils.dist import parse_devices
 from common.utils.errors import UserError, run_script
 from common.utils.geometry import IMAGE_SIZE
+from common.utils.timing import seconds_each
 from main import build, cli
 from main.config import Config
 from main.model import build_model
@@ -93,8 +94,9 @@ def network_costs(run: Run, mano: ManoLayer, device: torch.device) -> list[str]:
     model = build_model(settings, mano).to(device)
     image = torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE, device=device)
     macs = multiply_adds(model, image)[""]
-    time_ms = forward_ms({"": partial(model, image)}, device, FORWARDS)[""]
-    return [f"{parameters(model) / 1e6:.2f}", f"{macs / 1e9:.2f}", f"{time_ms:.0f}"]
+    with torch.inference_mode():
+        seconds = seconds_each({"": partial(model, image)}, device, FORWARDS)[""]
+    return [f"{parameters(model) / 1e6:.2f}", f"{macs / 1e9:.2f}", f"{1000 * seconds.median:.0f}"]
 
 
 def run_all(
@@ -127,7 +129,7 @@ def train_and_test(run: Run, gpu: str | None, keep: bool) -> str:
     epochs, last = snapshot_epochs(dump), train.epochs - 1
     if last not in epochs:
         options = ["--preset", run.preset, *as_options(run.settings)]
-        if epochs:
+        if snapshots(dump):
             options.append("--continue")
         if error := call(run, "train.py", *common, *options):
             return error

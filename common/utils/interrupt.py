@@ -1,0 +1,54 @@
+"""A wish to stop: Ctrl-C or SIGTERM are noted, so that a run ends between two steps."""
+
+import itertools
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopRequest:
+    """While it is entered, the first signal is noted in `number`, and the second one acts as ever.
+
+    patient: later ones are noted too, for a process whose parent passes signals on that it got itself.
+    react: called with the number of every noted signal.
+    """
+
+    def __init__(self, patient: bool = False, react: Callable[[int], None] | None = None):
+        self.patient, self.react = patient, react
+        self.number: int | None = None
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopRequest":
+        self.before = {number: signal.signal(number, self.note) for number in SIGNALS}
+        return self
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
+        if self.react is not None:
+            self.react(number)
+        if not self.patient:
+            self.restore()
+
+    def __exit__(self, *error: object) -> None:
+        self.restore()
+
+    def restore(self) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+
+def deaf_workers(batches: Iterable[Any]) -> Iterator[Any]:
+    """Batches of a loader whose processes, which the first one starts, never hear of Ctrl-C: it reaches all
+    of a terminal, but is for the process that they work for, which ends them. Windows cannot do that."""
+    iterator = iter(batches)
+    if hasattr(signal, "pthread_sigmask"):
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # children keep it
+        try:
+            first = list(itertools.islice(iterator, 1))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        yield from first
+    yield from iterator
