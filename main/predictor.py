@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from common.hand.joints import LEFT
 from common.hand.mano import ManoLayer, load_mano
+from common.hand.mano_file import STANDIN_NAME
 from common.nets.inference import Inference, wants_bf16
+from common.nets.onnx_network import OnnxNetwork
 from common.utils.checkpoint import load_snapshot
 from common.utils.errors import UserError
 from common.utils.geometry import IMAGE_SIZE
@@ -111,7 +113,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | OnnxNetwork,
         mano: ManoLayer,
         device: torch.device | str,
         weights: str = "unnamed",
@@ -119,7 +121,8 @@ class Predictor:
     ):
         self.device = torch.device(device)
         self.model = model
-        self.inference = Inference(model, self.device, wants_bf16(amp, self.device))
+        is_file = isinstance(model, OnnxNetwork)
+        self.inference = model if is_file else Inference(model, self.device, wants_bf16(amp, self.device))
         self.mano = mano.to(device)
         self.weights = weights
 
@@ -238,16 +241,29 @@ def load_predictor(
     smplx_path: str | None = None,
     amp: str = "auto",
 ) -> Predictor:
-    """A predictor from a snapshot, rebuilt with the settings the snapshot carries.
+    """A predictor from a snapshot, rebuilt with the settings the snapshot carries; or from an ONNX file of
+    tool/export_onnx.py, whose network ONNX Runtime runs on the CPU.
 
     smplx_path: folder with the official MANO files, None for the stand-in hand. amp: bf16 "on", "off", or
     "auto": on GPUs.
     Raises UserError on a snapshot or hand model that cannot be read.
     """
+    if Path(checkpoint).suffix == ".onnx":
+        return load_onnx_predictor(Path(checkpoint), smplx_path)
     snapshot = load_snapshot(Path(checkpoint))
     mano = load_mano(smplx_path)
     model = model_from_snapshot(snapshot, mano)
     return Predictor(model, mano, device, describe_weights(Path(checkpoint), snapshot), amp)
+
+
+def load_onnx_predictor(path: Path, smplx_path: str | None) -> Predictor:
+    """The hands are those that the file was exported with; UserError where these are not here."""
+    network = OnnxNetwork(path)
+    made_with = network.about.hand_model
+    mano = load_mano(None if made_with == STANDIN_NAME else smplx_path)
+    if mano.name != made_with:
+        raise UserError(f"{path.name} was exported with {made_with}: set smplx_path to its folder")
+    return Predictor(network, mano, "cpu", f"{path.name} of {network.about.weights}")
 
 
 def describe_weights(path: Path, snapshot: dict[str, Any]) -> str:
