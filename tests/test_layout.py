@@ -16,7 +16,7 @@ FLOORS = [
     ["main.config"],
     ["main.model", "main.presets"],
     ["main.predictor"],
-    ["main.export"],
+    ["main.export", "main.stream", "main.viewer"],
     ["main.cli", "main.build", "main.resume"],
     ["main.evaluation"],
     ["main.train", "main.test", "main.demo"],

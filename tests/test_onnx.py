@@ -9,19 +9,20 @@ import pytest
 import torch
 
 from common.nets.graph import grid_graph, mesh_graph
+from common.nets.layers import PlainAttention
 from common.nets.onnx_network import OnnxNetwork
 from common.utils.errors import UserError
 from main import demo
 from main.predictor import Predictor, load_predictor
 from tests.scripts import run
 from tests.test_inference import pictures, trained
-from tool.export_onnx import GatheredGraph, export_network, largest_difference
+from tool.export_onnx import GatheredGraph, OneHeadAttention, export_network, largest_difference
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 
-@pytest.fixture(scope="module", params=["pyramid", "eanet"])
+@pytest.fixture(scope="module", params=["pyramid", "lgnet", "eanet"])
 def exported(request, hands, tmp_path_factory):
     """An untrained network of the preset's kind, and its file."""
     path = tmp_path_factory.mktemp("onnx") / f"{request.param}.onnx"
@@ -83,6 +84,11 @@ def test_gathered_sums_are_the_sums(make, hands):
     x = torch.rand(2, len(graph.starts), 3)
     torch.testing.assert_close(GatheredGraph(graph).sum(x), graph.sum(x))
     torch.testing.assert_close(GatheredGraph(graph).laplacian(x), graph.laplacian(x))
+
+
+def test_attention_of_one_head_is_attention():
+    layer, x, context = PlainAttention(8), torch.rand(2, 3, 8), torch.rand(2, 5, 8)
+    torch.testing.assert_close(OneHeadAttention(layer)(x, context), layer(x, context))
 
 
 def test_a_difference_is_seen():

@@ -23,6 +23,7 @@ from common.hand.mano import ManoLayer, load_mano
 from common.nets.costs import forward_ms
 from common.nets.graph import Graph
 from common.nets.inference import Inference
+from common.nets.layers import PlainAttention
 from common.nets.onnx_network import INPUT, NAMES_IN_FILE, About, OnnxNetwork, require_package
 from common.utils.checkpoint import load_snapshot
 from common.utils.errors import UserError, run_script
@@ -71,12 +72,28 @@ class GatheredGraph(nn.Module):
     laplacian = Graph.laplacian
 
 
-def gather_neighbours(network: nn.Module) -> nn.Module:
-    """The network itself, its graphs replaced."""
+class OneHeadAttention(nn.Module):
+    """A PlainAttention that names its one head: the exporter knows attention of four axes only."""
+
+    def __init__(self, layer: PlainAttention):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        q, k, v = (t[:, None] for t in (self.layer.q(x), self.layer.k(context), self.layer.v(context)))
+        a = F.scaled_dot_product_attention(q, k, v)[:, 0] + x
+        return self.layer.mlp(a) + a
+
+
+REPLACED = {Graph: GatheredGraph, PlainAttention: OneHeadAttention}
+
+
+def in_onnx_terms(network: nn.Module) -> nn.Module:
+    """The network itself, with what ONNX or the exporter lacks replaced by what gives the same."""
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
-            if isinstance(child, Graph):
-                setattr(module, name, GatheredGraph(child))
+            if type(child) in REPLACED:
+                setattr(module, name, REPLACED[type(child)](child))
     return network
 
 
@@ -100,11 +117,11 @@ class Exported(nn.Module):
 
 
 def export_network(network: nn.Module, mano: ManoLayer, weights: str) -> bytes:
-    """A network -> the content of an ONNX file. It is taken over: folded, its graphs replaced."""
+    """A network -> the content of an ONNX file. It is taken over: folded, some layers replaced."""
     require_package("onnx")
     require_package("onnxscript")
     folded = Inference(network, "cpu").network.to(memory_format=torch.contiguous_format)
-    exported = Exported(gather_neighbours(folded), mano).eval()
+    exported = Exported(in_onnx_terms(folded), mano).eval()
     names = {key: NAMES_IN_FILE.get(key, key) for key in exported.keys}
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on what the exporter will do differently one day

@@ -1,0 +1,227 @@
+"""The datagram is what docs/udp.md says, byte by byte, and a lost receiver stops nobody."""
+
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from common.utils.errors import UserError
+from examples import udp_receiver
+from main.predictor import Predictor
+from main.stream import DATAGRAM, UdpStream, encode, parse_address
+from tests.test_predictor import Fixed, grey
+
+PAGE = Path(__file__).parents[1] / "docs" / "udp.md"
+LETTERS = {"char": "s", "uint16": "H", "uint32": "I", "float32": "f", "float64": "d"}
+
+
+@pytest.fixture(scope="module")
+def result(hands):
+    return Predictor(Fixed(hands), hands, "cpu")(grey(300, 400), (50, 40, 200, 200))
+
+
+def table(title):
+    """Offset, type, count and name of each row of a table of the page."""
+    text = PAGE.read_text(encoding="utf-8").partition(f"## {title}")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\d+) \| (\w+) \| (\d+) \| `(\w+)` \|", text, re.MULTILINE)
+    return [(int(offset), kind, int(count), name) for offset, kind, count, name in rows]
+
+
+def read(rows, content):
+    """The values of a table's rows, each read where the page says it is."""
+    values = {}
+    for offset, kind, count, name in rows:
+        values[name] = struct.unpack_from(f"<{count}{LETTERS[kind]}", content, offset)
+    return values
+
+
+def end(rows):
+    """The byte behind the last row."""
+    offset, kind, count, _ = rows[-1]
+    return offset + struct.calcsize(f"<{count}{LETTERS[kind]}")
+
+
+def hand_blocks(content):
+    header, hand = table("Header"), table("Hand")
+    start, length = end(header), end(hand)
+    assert start + 2 * length == len(content)
+    return [read(hand, content[start + i * length : start + (i + 1) * length]) for i in range(2)]
+
+
+def test_a_datagram_fits_into_every_network():
+    assert DATAGRAM.itemsize < 1400
+    assert f"{DATAGRAM.itemsize} bytes" in PAGE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("title", ["Header", "Hand"])
+def test_the_table_leaves_no_byte_out(title):
+    names = {"Header": DATAGRAM.names[:-1], "Hand": DATAGRAM["hands"].base.names}[title]
+    place = 0
+    rows = table(title)
+    for offset, kind, count, _ in rows:
+        assert offset == place
+        place += struct.calcsize(f"<{count}{LETTERS[kind]}")
+    assert tuple(row[3] for row in rows) == names
+
+
+def test_the_page_reads_the_header(result):
+    header = read(table("Header"), encode(result, 7, 1234.5))
+    assert header["magic"] == (b"LGN2",) and header["version"] == (1,)
+    assert header["frame"] == (7,) and header["time"] == (1234.5,) and header["flags"] == (7,)
+    assert header["image_width"] == (400,) and header["image_height"] == (300,)
+    assert np.allclose(header["rel_trans"], result.rel_trans)
+
+
+def test_the_page_reads_the_hands(result):
+    for i, hand in enumerate(hand_blocks(encode(result, 0, 0.0))):
+        assert np.allclose(hand["probability"], result.present[i])
+        assert np.array_equal(np.reshape(hand["joints"], (21, 3)), result.joints[i])
+        assert np.array_equal(np.reshape(hand["mano_pose"], (16, 3)), result.pose[i])
+        assert np.array_equal(hand["mano_shape"], result.shape[i])
+        assert np.array_equal(hand["wrist_position"], result.wrists[i])
+        expected = Rotation.from_rotvec(result.pose[i, 0]).as_matrix()
+        assert np.allclose(Rotation.from_quat(hand["wrist_rotation"]).as_matrix(), expected, atol=1e-6)
+        s, tx, ty = hand["camera"]
+        about_wrist = np.reshape(hand["joints"], (21, 3)) - hand["wrist_position"]
+        assert np.allclose(s * about_wrist[:, :2] + [tx, ty], result.joints_2d[i], atol=1e-2)
+
+
+def test_an_absent_hand_is_nought(result):
+    lone = replace(result, present=np.array([0.25, 0.75], np.float32), rel_trans=None)
+    content = encode(lone, 2**32 + 5, 0.0)
+    header = read(table("Header"), content)
+    assert header["flags"] == (2,) and header["rel_trans"] == (0, 0, 0) and header["frame"] == (5,)
+    right, left = hand_blocks(content)
+    assert right.pop("probability") == (0.25,) and not any(np.any(value) for value in right.values())
+    assert np.any(left["joints"])
+    assert not udp_receiver.decode(content)["right"]["present"]
+
+
+def test_the_example_receiver_reads_it(result):
+    found = udp_receiver.decode(encode(result, 9, 2.5))
+    assert found["frame"] == 9 and found["time"] == 2.5 and found["image_size"] == (400, 300)
+    assert np.allclose(found["rel_trans"], result.rel_trans)
+    for i, side in enumerate(("right", "left")):
+        assert found[side]["present"]
+        for key, value in (
+            ("joints", result.joints),
+            ("mano_pose", result.pose),
+            ("mano_shape", result.shape),
+            ("camera", result.cam_in_picture),
+            ("wrist_position", result.wrists),
+        ):
+            assert np.allclose(found[side][key], value[i], rtol=1e-6), key
+    assert udp_receiver.decode(b"x" * DATAGRAM.itemsize) is None and udp_receiver.decode(b"") is None
+
+
+def test_it_arrives(result):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(5)
+        with UdpStream(str(receiver.getsockname()[1])) as stream:
+            stream.send(result, 3, 4.0)
+        content, sender = receiver.recvfrom(2048)
+    assert content == encode(result, 3, 4.0) and sender[0] == "127.0.0.1" and stream.sent == 1
+
+
+def test_nobody_needs_to_listen(result):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    with UdpStream(f"127.0.0.1:{port}") as stream:
+        for frame in range(20):
+            stream.send(result, frame, 0.0)
+        stream.socket.connect(stream.target)  # from now on a refusal is reported at the next sending
+        for frame in range(20):
+            stream.send(result, frame, 0.0)
+    assert stream.sent + stream.lost == 40
+    if sys.platform == "linux":
+        assert stream.lost > 0
+
+
+def test_no_route_drops_frames(result, monkeypatch):
+    class Broken:
+        def sendto(self, content, target):
+            raise OSError("network is unreachable")
+
+        def close(self):
+            pass
+
+    stream = UdpStream("9000")
+    stream.close()
+    stream.socket = Broken()
+    stream.send(result, 0, 0.0)
+    assert (stream.sent, stream.lost) == (0, 1)
+
+
+def test_this_machine_unless_another_is_named():
+    assert parse_address("9000") == (socket.AF_INET, ("127.0.0.1", 9000))
+    assert parse_address("192.0.2.7:9000") == (socket.AF_INET, ("192.0.2.7", 9000))
+
+
+@pytest.mark.parametrize("text", ["", "host", "host:", "127.0.0.1:0", "127.0.0.1:70000", "host:12x", "-5"])
+def test_what_is_no_address(text):
+    with pytest.raises(UserError, match="--udp .*: give PORT, or HOST:PORT"):
+        parse_address(text)
+
+
+def test_a_host_that_is_not():
+    with pytest.raises(UserError, match="there is no host no.such.host.invalid"):
+        parse_address("no.such.host.invalid:9000")
+
+
+def test_rotations_of_any_angle(result):
+    for angle in (0.0, 1e-4, 3.0, 3.14159):
+        pose = np.zeros((2, 16, 3), np.float32)
+        pose[:, 0] = [0.6 * angle, 0.0, 0.8 * angle]
+        found = udp_receiver.decode(encode(replace(result, pose=pose), 0, 0.0))
+        off = Rotation.from_quat(found["left"]["wrist_rotation"]) * Rotation.from_rotvec(pose[0, 0]).inv()
+        assert off.magnitude() < 1e-5
+
+
+# ---- C# ----
+
+PROGRAM = """
+using System;
+using System.IO;
+
+static class Program
+{
+    static void Main(string[] names)
+    {
+        var hands = LGNet.HandDatagram.Read(File.ReadAllBytes(names[0]));
+        var c = System.Globalization.CultureInfo.InvariantCulture;
+        string time = hands.Time.ToString("R", c);
+        Console.WriteLine(hands.Frame + " " + time + " " + hands.ImageWidth + " " + hands.ImageHeight);
+        foreach (var h in new[] { hands.Right, hands.Left })
+            foreach (var values in new[] {
+                h.WristPosition, h.WristRotation, h.Camera, h.Joints, h.ManoPose, h.ManoShape })
+                Console.WriteLine(string.Join(" ", Array.ConvertAll(values, x => x.ToString("R", c))));
+    }
+}
+"""
+
+
+@pytest.mark.skipif(not (shutil.which("mcs") and shutil.which("mono")), reason="needs mono's C# compiler")
+def test_the_unity_reader_reads_it(result, tmp_path):
+    (tmp_path / "hands.bin").write_bytes(encode(result, 2**31 + 3, 1700000000.25))
+    (tmp_path / "program.cs").write_text(PROGRAM)
+    source = PAGE.parents[1] / "examples" / "unity" / "HandDatagram.cs"
+    out = tmp_path / "program.exe"
+    subprocess.run(["mcs", f"-out:{out}", tmp_path / "program.cs", source], check=True)
+    said = subprocess.run(["mono", out, tmp_path / "hands.bin"], check=True, capture_output=True, text=True)
+    lines = [[float(word) for word in line.split()] for line in said.stdout.splitlines()]
+    assert lines[0] == [2**31 + 3, 1700000000.25, 400, 300]
+    expected = udp_receiver.decode(encode(result, 0, 0.0))
+    keys = ("wrist_position", "wrist_rotation", "camera", "joints", "mano_pose", "mano_shape")
+    for i, side in enumerate(("right", "left")):
+        for key, found in zip(keys, lines[1 + 6 * i : 7 + 6 * i], strict=True):
+            assert np.allclose(found, np.ravel(expected[side][key]), rtol=1e-6), key
