@@ -7,31 +7,29 @@ import socket
 import struct
 import sys
 
-HEADER = struct.Struct("<4sHHIHHd3f")  # docs/udp.md
-HAND = struct.Struct("<f3f4f3f63f48f10f")
+HEADER = struct.Struct("<4sHHIHHd4f")  # docs/udp.md
+HAND = struct.Struct("<f3f4f63f48f10f")
 
 
 def decode(datagram: bytes) -> dict | None:
     """The values of a datagram; None if it is of another kind or version."""
     if len(datagram) != HEADER.size + 2 * HAND.size:
         return None
-    magic, version, flags, frame, width, height, time, *rel_trans = HEADER.unpack_from(datagram)
+    magic, version, flags, frame, width, height, time, *camera = HEADER.unpack_from(datagram)
     if (magic, version) != (b"LGN2", 1):
         return None
-    both_placed = bool(flags & 4)
     result = {"frame": frame, "time": time, "image_size": (width, height)}
-    result["rel_trans"] = rel_trans if both_placed else None
+    result["camera"], result["metric"] = camera, bool(flags & 4)  # fx, fy, cx, cy
     for index, side in enumerate(("right", "left")):
         numbers = HAND.unpack_from(datagram, HEADER.size + index * HAND.size)
         result[side] = {
             "present": bool(flags & (1 << index)),
             "probability": numbers[0],
-            "wrist_position": numbers[1:4],  # metres: x right, y down, z forward
+            "wrist_position": numbers[1:4],  # metres: x right, y down, z forward from the camera
             "wrist_rotation": numbers[4:8],  # x, y, z, w
-            "camera": numbers[8:11],  # s, tx, ty
-            "joints": [numbers[i : i + 3] for i in range(11, 74, 3)],  # 21, wrist first
-            "mano_pose": [numbers[i : i + 3] for i in range(74, 122, 3)],
-            "mano_shape": numbers[122:132],
+            "joints": [numbers[i : i + 3] for i in range(8, 71, 3)],  # 21, wrist first
+            "mano_pose": [numbers[i : i + 3] for i in range(71, 119, 3)],
+            "mano_shape": numbers[119:129],
         }
     return result
 

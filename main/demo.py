@@ -1,4 +1,4 @@
-"""Two hand meshes from one picture: `python main/demo.py --input picture.png`."""
+"""Two hand meshes from pictures, videos or a camera: `python main/demo.py --input photo.jpg`."""
 
 import sys
 from pathlib import Path
@@ -6,26 +6,26 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import argparse
-import time
 
-from common.hand.joints import HANDS
-from common.show.vis import Picture
-from common.utils.checkpoint import snapshot_epochs, snapshot_path
-from common.utils.dist import parse_devices
 from common.utils.errors import UserError, run_script
-from common.utils.image import read_image
+from common.utils.files import require_writable
 from main import cli
 from main.config import Config, override
-from main.export import export
-from main.predictor import Predictor, TwoHands, load_predictor
+from main.sources import KINDS, known_kinds, list_sources
 
 WEIGHTS = cli.ROOT / "main" / "weights" / "lgnet_small.pth"
 EXAMPLE = cli.ROOT / "main" / "example.png"
+GOOD_FOR = (
+    "the shipped weights learned from synthetic pictures alone: on photographs expect hands in the right "
+    "place that look like hands, with fingers often bent wrongly and crossed hands sometimes exchanged"
+)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     options = cli.parser(__doc__)
-    options.add_argument("--input", type=Path, help="a picture (default: a synthetic example)")
+    options.add_argument(
+        "--input", help="a picture, a folder, a glob, a video or a camera's number (default: an example)"
+    )
     options.add_argument("--output", type=Path, help="folder for the results (default: output/demo)")
     options.add_argument("--checkpoint", type=Path, help="a snapshot (default: the shipped weights)")
     options.add_argument("--exp", help="instead of --checkpoint: the newest snapshot of output/EXP")
@@ -34,57 +34,64 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         type=float,
         nargs=4,
         metavar=("X", "Y", "W", "H"),
-        help="crop box in pixels, squared about its centre (default: the whole picture)",
+        help="where the hands are, in pixels, squared about its centre (default: the network searches)",
     )
+    options.add_argument(
+        "--whole", action="store_true", help="look at the whole picture alone, do not search for the hands"
+    )
+    options.add_argument(
+        "--threshold", type=float, default=0.5, help="probability from which on a hand is present (0.5)"
+    )
+    options.add_argument(
+        "--K", type=float, nargs=4, metavar=("FX", "FY", "CX", "CY"), help="the camera, in pixels"
+    )
+    options.add_argument("--focal", type=float, help="instead of --K: focal length in pixels")
     options.add_argument(
         "--attention", action="store_true", help="also draw where the network looked, over the crop"
     )
+    options.add_argument("--save", default="all", help=f"what to write: all, or some of {', '.join(KINDS)}")
+    add_video_options(options)
     return options.parse_args(argv)
 
 
-def choose_checkpoint(args: argparse.Namespace, config: Config) -> Path:
+def add_video_options(options: argparse.ArgumentParser) -> None:
+    options.add_argument("--smooth", action="store_true", help="videos: steady hands, one shape per hand")
+    options.add_argument("--show", action="store_true", help="videos: a live window; q ends it")
+    options.add_argument("--frames", type=int, help="videos: stop after so many frames")
+
+
+def check(args: argparse.Namespace) -> None:
+    """What can be mistyped and costs nothing to see."""
     if args.checkpoint is not None and args.exp is not None:
         raise UserError("give --checkpoint or --exp, not both")
-    if args.exp is None:
-        return args.checkpoint or WEIGHTS
-    folder = cli.run_folder(config, args.exp) / "model_dump"
-    epochs = snapshot_epochs(folder)
-    if not epochs:
-        raise UserError(f"no snapshot in {folder}: train first, or leave --exp out")
-    return snapshot_path(folder, epochs[-1])
-
-
-def timed(predictor: Predictor, picture: Picture, args: argparse.Namespace) -> TwoHands:
-    """The hands, and a line about the time: first calls are slow, what counts is the second."""
-    milliseconds = []
-    for _ in range(2):
-        start = time.perf_counter()
-        hands = predictor(picture, args.bbox, args.attention)
-        milliseconds.append(1000 * (time.perf_counter() - start))
-    first, second = milliseconds
-    print(f"time: {second:.0f} ms from picture to hands (the first call, with its warm-up: {first:.0f} ms)")
-    return hands
+    if not 0 <= args.threshold <= 1:
+        raise UserError(f"--threshold {args.threshold:g} is no probability: give a number from 0 to 1")
+    args.save = KINDS if args.save == "all" else known_kinds(args.save.split(","))
+    if args.bbox is not None and args.whole:
+        raise UserError("give --bbox or --whole, not both")
+    if args.K is not None and args.focal is not None:
+        raise UserError("give --K or --focal, not both")
+    if args.K is not None and min(args.K[:2]) <= 0 or args.focal is not None and args.focal <= 0:
+        raise UserError("a focal length is more than 0 pixels")
+    if args.frames is not None and args.frames < 1:
+        raise UserError("--frames is 1 or more")
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    check(args)
     config = override(Config(), args.settings, sections=("paths",))
-    device = parse_devices(args.gpu)[0]
-    source, synthetic = args.input or EXAMPLE, args.input is None
-    picture = read_image(source)
-    checkpoint = choose_checkpoint(args, config)
-    predictor = load_predictor(checkpoint, device, config.paths.smplx_path)
-    print(f"hand model: {predictor.mano.name}{cli.describe_local_paths(config)}")
-    print(f"weights: {predictor.weights}")
-    print(f"device: {predictor.device}")
-    print(f"picture: {source}{' (synthetic example)' if synthetic else ''}")
-    hands = timed(predictor, picture, args)
+    sources = list_sources(args.input or str(EXAMPLE))
     output = args.output or cli.ROOT / config.paths.output_dir / "demo"
-    paths = export(hands, picture, predictor.mano.faces, output, source.stem, str(source), synthetic)
-    for name, is_present, probability in zip(HANDS, hands.is_present, hands.present, strict=True):
-        print(f"{name} hand: {'found' if is_present else 'not found'} ({probability:.2f})")
-    for path in paths:
-        print(f"wrote {path}")
+    require_writable(output / "demo")
+    # Here, not above: torch takes seconds to come, and what was mistyped has been told by now.
+    from main.session import Session, load
+
+    args.synthetic = args.input is None
+    predictor = load(args, config, WEIGHTS)
+    if args.checkpoint is None and args.exp is None:
+        print(f"note: {GOOD_FOR}")
+    Session(predictor, args, output).run(sources)
 
 
 if __name__ == "__main__":

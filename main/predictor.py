@@ -19,15 +19,17 @@ from common.hand.mano import ManoLayer, load_mano
 from common.hand.mano_file import STANDIN_NAME
 from common.nets.inference import Inference, wants_bf16
 from common.nets.onnx_network import OnnxNetwork
+from common.utils.camera import Camera, centred_camera, file_camera
 from common.utils.checkpoint import load_snapshot
 from common.utils.errors import UserError
 from common.utils.geometry import IMAGE_SIZE
 from common.utils.image import apply_affine, crop_affine, square_box, warp
 from common.utils.pixels import as_picture
+from main.hand_values import PRESENT
 from main.model import model_from_snapshot
+from main.two_hands import TwoHands
 
 SMALLEST = 16  # pixels a side; nothing smaller can show a hand
-PRESENT = 0.5  # probability from which on a hand counts as present
 ATTENTION = ("local", "global")
 READ = (  # of what a network predicts
     *("present", "verts", "joints", "verts_rough", "joints_rough", "joints_img"),
@@ -39,76 +41,21 @@ Box = Sequence[float] | None
 
 
 @dataclass(frozen=True)
-class TwoHands:
-    """What one picture shows; arrays are float32, hands in (right, left) order at axis 0.
-
-    3-D values share one frame: camera axes (x right, y down, z forward), metres, the right wrist at
-    the origin, the left hand placed by rel_trans. A hand that is present alone has its own wrist at the
-    origin. Values of a hand that is not present are the network's guess and mean nothing.
-    Depth and the distance to the camera are not metric: one picture does not tell the size.
-
-    pose and shape make the rough mesh, of which the refine stage moves the vertices to the final one; a
-    network without that stage has one mesh, which they make, and None for the rough one.
-    """
-
-    present: NDArray  # (2,) probability that the hand is in the picture; 1 if the network does not judge it
-    verts: NDArray  # (2,778,3) metres, common frame: the final mesh
-    joints: NDArray  # (2,21,3) metres, common frame, regressed from it
-    verts_rough: NDArray | None  # (2,778,3) metres, common frame: the mesh of pose and shape
-    joints_rough: NDArray | None  # (2,21,3) metres, common frame, regressed from it
-    joints_2d_heatmap: NDArray  # (2,21,2) u, v in pixels of the original picture, by the joint stage
-    pose: NDArray  # (2,16,3) MANO axis-angle without the mean pose, radians; [:, 0] is the wrist
-    shape: NDArray  # (2,10) MANO betas
-    cam: NDArray  # (2,3) s, tx, ty: u = s x + tx, v = s y + ty, wrist-relative metres -> crop pixels
-    rel_trans: NDArray | None  # (3,) left wrist minus right wrist, metres; None unless both are present
-    affine: NDArray  # (2,3) original pixels -> crop pixels
-    box: NDArray  # (4,) x, y, w, h of the square crop in the original picture
-    image_size: tuple[int, int]  # width, height of the original picture
-    hand_model: str
-    weights: str
-    attention: dict[str, NDArray] | None = None  # local (2,8,8), global (8,8) over the crop's cells, if asked
-
-    @property
-    def is_present(self) -> NDArray[np.bool_]:
-        """(2,) which hands the picture shows."""
-        return self.present >= PRESENT
-
-    @property
-    def joints_2d(self) -> NDArray:
-        """(2,21,2) u, v in pixels of the original picture: the final mesh's joints under `cam_in_picture`."""
-        scale, shift = self.cam_in_picture[:, None, :1], self.cam_in_picture[:, None, 1:]
-        about_wrists = self.joints - self.wrists[:, None]
-        return scale * about_wrists[..., :2] + shift
-
-    @property
-    def wrists(self) -> NDArray:
-        """(2,3) wrists in the common frame; subtract them to use a camera."""
-        wrists = np.zeros((2, 3), np.float32)
-        if self.rel_trans is not None:
-            wrists[LEFT] = self.rel_trans
-        return wrists
-
-    @property
-    def cam_in_picture(self) -> NDArray:
-        """(2,3) s, tx, ty as in `cam`, for pixels of the original picture."""
-        zoom, shift = self.affine[0, 0], self.affine[:, 2]
-        return np.concatenate([self.cam[:, :1], self.cam[:, 1:] - shift], 1) / zoom
-
-
-@dataclass(frozen=True)
 class Crop:
     """The square of a picture that the network sees."""
 
     pixels: NDArray[np.uint8]  # (256,256,3) RGB
-    affine: NDArray  # (2,3), box (4,), image_size: as in TwoHands
+    affine: NDArray  # (2,3), box (4,): as in TwoHands
     box: NDArray
-    image_size: tuple[int, int]
+    picture: NDArray[np.uint8]  # (H,W,3) RGB, the whole of it
+    camera: Camera  # of the whole picture
 
 
 class Predictor:
     """A network with its hands, on one device; calls leave no state behind.
 
     The network is taken over, see common/nets/inference.py. amp: "on", "off" or "auto", bf16 on GPUs.
+    threshold: probability from which on a hand counts as present.
     """
 
     def __init__(
@@ -118,15 +65,20 @@ class Predictor:
         device: torch.device | str,
         weights: str = "unnamed",
         amp: str = "auto",
+        threshold: float = PRESENT,
     ):
+        self.threshold = threshold
         self.device = torch.device(device)
         self.model = model
         is_file = isinstance(model, OnnxNetwork)
         self.inference = model if is_file else Inference(model, self.device, wants_bf16(amp, self.device))
         self.mano = mano.to(device)
+        self.faces = self.mano.faces.cpu().numpy()
         self.weights = weights
 
-    def __call__(self, picture: Picture, bbox: Box = None, attention: bool = False) -> TwoHands:
+    def __call__(
+        self, picture: Picture, bbox: Box = None, attention: bool = False, camera: Camera | None = None
+    ) -> TwoHands:
         """A picture of any size -> TwoHands.
 
         picture: a path; or RGB, not BGR as OpenCV reads it, uint8 or floats from 0 to 1, (H,W,3) or (3,H,W),
@@ -134,18 +86,21 @@ class Predictor:
         Without bbox the whole picture is the crop, padded to a square about its centre; bbox is
         x, y, w, h in pixels, squared about its own centre and never enlarged.
         attention: look where the network looked, too (common/nets/attention_maps.py).
+        camera: of the whole picture; None: the file's EXIF focal length, else a default.
         Raises UserError on what is no picture, one too small, a box that is none, or damaged weights.
         """
-        return self._predict([read_crop(picture, bbox)], attention)[0]
+        return self._predict([read_crop(picture, bbox, camera)], attention)[0]
 
-    def batch(self, pictures: Sequence[Picture], bboxes: Sequence[Box] | None = None) -> list[TwoHands]:
+    def batch(
+        self, pictures: Sequence[Picture], bboxes: Sequence[Box] | None = None, camera: Camera | None = None
+    ) -> list[TwoHands]:
         """Several pictures, each with its box or None, in one forward: faster on a GPU than one by one."""
         if not len(pictures):
             return []
         bboxes = [None] * len(pictures) if bboxes is None else bboxes
         if len(bboxes) != len(pictures):
             raise UserError(f"{len(bboxes)} boxes for {len(pictures)} pictures: give one each, or None")
-        return self._predict([read_crop(*pair) for pair in zip(pictures, bboxes, strict=True)])
+        return self._predict([read_crop(*pair, camera) for pair in zip(pictures, bboxes, strict=True)])
 
     @torch.inference_mode()
     def _predict(self, crops: list[Crop], attention: bool = False) -> list[TwoHands]:
@@ -165,7 +120,7 @@ class Predictor:
     def _collect(self, pred: dict[str, NDArray], crop: Crop) -> TwoHands:
         """pred: of one picture, without the batch axis."""
         present = pred.get("present", np.ones(2, np.float32))
-        rel_trans = pred["rel_trans"] if (present >= PRESENT).all() else None
+        rel_trans = pred["rel_trans"] if (present >= self.threshold).all() else None
         wrists = np.zeros((2, 1, 3), np.float32)
         wrists[LEFT] = 0 if rel_trans is None else rel_trans
         has_rough = "verts_rough" in pred
@@ -183,7 +138,11 @@ class Predictor:
             rel_trans=rel_trans,
             affine=crop.affine,
             box=crop.box,
-            image_size=crop.image_size,
+            image_size=(crop.picture.shape[1], crop.picture.shape[0]),
+            camera=crop.camera,
+            picture=crop.picture,
+            faces=self.faces,
+            threshold=self.threshold,
             hand_model=self.mano.name,
             weights=self.weights,
             attention=maps or None,
@@ -199,12 +158,15 @@ def on_host(pred: dict[str, Tensor]) -> dict[str, NDArray[np.float32]]:
     }
 
 
-def read_crop(picture: Picture, bbox: Box) -> Crop:
+def read_crop(picture: Picture, bbox: Box, camera: Camera | None = None) -> Crop:
     """What the network is shown of a picture."""
     pixels = as_picture(picture)
     box = crop_box(pixels, bbox)
     affine = crop_affine(box, IMAGE_SIZE)
-    return Crop(warp(pixels, affine, IMAGE_SIZE), affine, box, (pixels.shape[1], pixels.shape[0]))
+    if camera is None:
+        size = (pixels.shape[1], pixels.shape[0])
+        camera = file_camera(picture, size) if isinstance(picture, str | Path) else centred_camera(size)
+    return Crop(warp(pixels, affine, IMAGE_SIZE), affine, box, pixels, camera)
 
 
 def crop_box(picture: NDArray, bbox: Sequence[float] | None) -> NDArray[np.float64]:
@@ -240,30 +202,33 @@ def load_predictor(
     device: torch.device | str = "cpu",
     smplx_path: str | None = None,
     amp: str = "auto",
+    threshold: float = PRESENT,
 ) -> Predictor:
     """A predictor from a snapshot, rebuilt with the settings the snapshot carries; or from an ONNX file of
     tool/export_onnx.py, whose network ONNX Runtime runs on the CPU.
 
     smplx_path: folder with the official MANO files, None for the stand-in hand. amp: bf16 "on", "off", or
-    "auto": on GPUs.
+    "auto": on GPUs. threshold: probability from which on a hand counts as present.
     Raises UserError on a snapshot or hand model that cannot be read.
     """
+    if not 0 <= threshold <= 1:
+        raise UserError(f"threshold {threshold:g} is no probability: give a number from 0 to 1")
     if Path(checkpoint).suffix == ".onnx":
-        return load_onnx_predictor(Path(checkpoint), smplx_path)
+        return load_onnx_predictor(Path(checkpoint), smplx_path, threshold)
     snapshot = load_snapshot(Path(checkpoint))
     mano = load_mano(smplx_path)
     model = model_from_snapshot(snapshot, mano)
-    return Predictor(model, mano, device, describe_weights(Path(checkpoint), snapshot), amp)
+    return Predictor(model, mano, device, describe_weights(Path(checkpoint), snapshot), amp, threshold)
 
 
-def load_onnx_predictor(path: Path, smplx_path: str | None) -> Predictor:
+def load_onnx_predictor(path: Path, smplx_path: str | None, threshold: float) -> Predictor:
     """The hands are those that the file was exported with; UserError where these are not here."""
     network = OnnxNetwork(path)
     made_with = network.about.hand_model
     mano = load_mano(None if made_with == STANDIN_NAME else smplx_path)
     if mano.name != made_with:
         raise UserError(f"{path.name} was exported with {made_with}: set smplx_path to its folder")
-    return Predictor(network, mano, "cpu", f"{path.name} of {network.about.weights}")
+    return Predictor(network, mano, "cpu", f"{path.name} of {network.about.weights}", threshold=threshold)
 
 
 def describe_weights(path: Path, snapshot: dict[str, Any]) -> str:

@@ -8,21 +8,21 @@ import socket
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from common.utils.errors import UserError
-from common.utils.geometry import axis_angle_to_matrix, matrix_to_quaternion
-from main.predictor import TwoHands
+from common.utils.geometry import matrix_to_quaternion
+from main.hand_values import HandValues
 
 LOOPBACK = "127.0.0.1"
 MAGIC, VERSION = b"LGN2", 1
-BOTH_PLACED = 4  # in `flags`, beside 1 for the right and 2 for the left hand
+METRIC = 4  # in `flags`, beside 1 for the right and 2 for the left hand
 
 HAND = np.dtype(
     [
         ("probability", "<f4"),
         ("wrist_position", "<f4", 3),
         ("wrist_rotation", "<f4", 4),
-        ("camera", "<f4", 3),
         ("joints", "<f4", (21, 3)),
         ("mano_pose", "<f4", (16, 3)),
         ("mano_shape", "<f4", 10),
@@ -37,31 +37,30 @@ DATAGRAM = np.dtype(
         ("image_width", "<u2"),
         ("image_height", "<u2"),
         ("time", "<f8"),
-        ("rel_trans", "<f4", 3),
+        ("camera", "<f4", 4),
         ("hands", HAND, 2),
     ]
 )
 
 
-def encode(hands: TwoHands, frame: int, seconds: float) -> bytes:
+def encode(hands: HandValues, frame: int, seconds: float) -> bytes:
     """A frame's hands as the DATAGRAM.itemsize bytes of docs/udp.md; a hand that is absent is all 0 but for
     its probability. frame: counted from 0; seconds: since 1970, when the picture was taken."""
     datagram = np.zeros((), DATAGRAM)
     datagram["magic"], datagram["version"] = MAGIC, VERSION
     right, left = (bool(present) for present in hands.is_present)
-    both = right and left and hands.rel_trans is not None
-    datagram["flags"] = right + 2 * left + BOTH_PLACED * both
+    camera = hands.camera
+    datagram["flags"] = right + 2 * left + METRIC * (camera.source == "given")
     datagram["frame"], datagram["time"] = frame % 2**32, seconds
     datagram["image_width"], datagram["image_height"] = hands.image_size
-    if both:
-        datagram["rel_trans"] = hands.rel_trans
+    datagram["camera"] = camera.fx, camera.fy, camera.cx, camera.cy
     block = datagram["hands"]
     block["probability"] = hands.present
+    poses = hands.wrist_poses
     values = {
-        "wrist_position": hands.wrists,
-        "wrist_rotation": wrist_quaternions(hands),
-        "camera": hands.cam_in_picture,
-        "joints": hands.joints,
+        "wrist_position": poses[:, :3, 3],
+        "wrist_rotation": quaternions(poses[:, :3, :3]),
+        "joints": hands.joints_cam,
         "mano_pose": hands.pose,
         "mano_shape": hands.shape,
     }
@@ -70,10 +69,10 @@ def encode(hands: TwoHands, frame: int, seconds: float) -> bytes:
     return datagram.tobytes()
 
 
-def wrist_quaternions(hands: TwoHands) -> np.ndarray:
-    """(2,4) x, y, z, w of the wrists' rotations in camera axes, w not negative."""
-    matrices = axis_angle_to_matrix(torch.from_numpy(np.ascontiguousarray(hands.pose[:, 0])))
-    return matrix_to_quaternion(matrices).roll(-1, -1).numpy()  # the real part comes first there
+def quaternions(rotations: NDArray) -> NDArray[np.float32]:
+    """(N,3,3) -> (N,4) x, y, z, w, w not negative."""
+    real_first = matrix_to_quaternion(torch.from_numpy(np.ascontiguousarray(rotations)))
+    return real_first.roll(-1, -1).numpy()
 
 
 class UdpStream:
@@ -86,7 +85,7 @@ class UdpStream:
         self.socket.setblocking(False)
         self.sent, self.lost = (0, 0)  # lost: not even sent
 
-    def send(self, hands: TwoHands, frame: int, seconds: float) -> None:
+    def send(self, hands: HandValues, frame: int, seconds: float) -> None:
         """A frame that cannot be sent now is dropped: the next one is worth more."""
         try:
             self.socket.sendto(encode(hands, frame, seconds), self.target)

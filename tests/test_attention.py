@@ -16,7 +16,7 @@ from common.utils.errors import UserError
 from common.utils.image import read_image
 from data.Synthetic.stream import SyntheticStream
 from main.config import override
-from main.export import export
+from main.export import save
 from main.model import build_model
 from main.predictor import load_predictor
 from main.presets import preset
@@ -131,13 +131,12 @@ def test_heat_lies_on_its_cell_in_its_colour():
 
 def test_the_demo_draws_it_over_the_crop_only_when_asked(shipped, tmp_path):
     picture = read_image(ROOT / "main" / "example.png")
-    faces = shipped.mano.faces
     result = shipped(picture, (20, 20, 200, 200), attention=True)
     assert result.attention["local"].shape == (2, 8, 8) and result.attention["global"].shape == (8, 8)
-    paths = export(result, picture, faces, tmp_path, "x", "x.png")
+    paths = save(result, tmp_path, "x", "x.png")
     path = tmp_path / "x_attention.png"
     assert path in paths and read_image(path).shape == (256 + 22, 3 * 256 + 8, 3)
     plain = shipped(picture, (20, 20, 200, 200))
     assert plain.attention is None and np.array_equal(plain.verts, result.verts)
-    export(plain, picture, faces, tmp_path, "x", "x.png")
+    save(plain, tmp_path, "x", "x.png")
     assert not path.exists()

@@ -11,7 +11,7 @@ from torch import nn
 from common.hand.mano import load_mano
 from common.utils.errors import UserError
 from common.utils.image import read_image
-from main.export import export, overlay
+from main.export import save
 from main.predictor import Predictor
 from tests.obj_file import read_obj
 from tests.two_hands import make_batch, perfect
@@ -92,9 +92,9 @@ def test_pose_is_what_the_hand_layer_takes(predictor, hands):
 def test_the_parameters_make_the_rough_mesh_and_the_json_says_so(predictor, hands, tmp_path):
     predictor.model.pred["verts"] = predictor.model.pred["verts"] + torch.tensor([0.003, 0.0, 0.004])
     picture = grey(256, 256)
-    paths = export(predictor(picture), picture, hands.faces, tmp_path, "x", "x.png")
+    paths = save(predictor(picture), tmp_path, "x", "x.png")
     said = json.loads((tmp_path / "x.json").read_text())
-    assert "make the rough mesh" in said["mano_parameters"] and said["format"] == "two-hands/2"
+    assert "make the rough mesh" in said["mano_parameters"] and said["format"] == "two-hands/3"
     pose, shape = (
         torch.tensor([[said["hands"][name][key] for name in ("right", "left")]])
         for key in ("mano_pose", "mano_shape")
@@ -113,12 +113,12 @@ def test_the_parameters_make_the_rough_mesh_and_the_json_says_so(predictor, hand
 
 def test_a_network_with_one_mesh_exports_one(predictor, hands, tmp_path):
     picture = grey(256, 256)
-    export(predictor(picture), picture, hands.faces, tmp_path, "x", "x.png")
+    save(predictor(picture), tmp_path, "x", "x.png")
     for key in ("verts_rough", "joints_rough"):
         del predictor.model.pred[key]
     result = predictor(picture)
     assert result.verts_rough is None and result.joints_rough is None
-    export(result, picture, hands.faces, tmp_path, "x", "x.png")
+    save(result, tmp_path, "x", "x.png")
     said = json.loads((tmp_path / "x.json").read_text())
     assert "make the mesh itself" in said["mano_parameters"]
     assert said["meshes_rough"] == {"right": None, "left": None}
@@ -130,13 +130,16 @@ def test_a_network_with_one_mesh_exports_one(predictor, hands, tmp_path):
 def test_pixels_of_the_mesh_and_of_the_heat_maps(predictor, hands, tmp_path, bbox):
     picture = grey(480, 640)
     result = predictor(picture, bbox)
-    export(result, picture, hands.faces, tmp_path, "x", "x.png")
+    save(result, tmp_path, "x", "x.png")
     said = json.loads((tmp_path / "x.json").read_text())
     assert said["joints"].keys() == {"joints_3d", "joints_3d_rough", "joints_2d", "joints_2d_heatmap"}
     for i, name in enumerate(("right", "left")):
         hand = said["hands"][name]
-        s, tx, ty = hand["cam"]
-        expected = [[s * x + tx, s * y + ty] for x, y, _ in np.subtract(hand["joints_3d"], hand["wrist"])]
+        camera = said["camera"]
+        expected = [
+            [camera["fx"] * x / z + camera["cx"], camera["fy"] * y / z + camera["cy"]]
+            for x, y, z in hand["joints_3d"]
+        ]
         assert np.allclose(hand["joints_2d"], expected, atol=1e-2)
         assert np.allclose(hand["joints_2d"], result.joints_2d[i])
         assert np.allclose(hand["joints_2d_heatmap"], result.joints_2d_heatmap[i])
@@ -152,17 +155,19 @@ def test_a_lone_hand_has_its_own_origin(hands, tmp_path, hand):
     assert result.rel_trans is None and np.abs(result.joints[hand, 0]).max() < 1e-6
     name, other = (("right", "left"), ("left", "right"))[hand]
     (tmp_path / f"x_{other}.obj").write_text("of an earlier run")
-    export(result, grey(256, 256), hands.faces, tmp_path, "x", "x.png")
+    save(result, tmp_path, "x", "x.png")
     found = json.loads((tmp_path / "x.json").read_text())
     assert found["rel_trans"] is None and found["hands_present"] == [name]
     assert found["hands"][other]["joints_3d"] is None
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"x_overlay.png", f"x_{name}.obj", f"x_{name}_rough.obj", "x.json"}
+    meshes = {f"x_{name}.obj", f"x_{name}_rough.obj", "x.ply", "x.glb"}
+    assert names == {"x_overlay.png", "x_skeleton.png", "x_views.png", "x.npz", "x.json"} | meshes
 
 
 def test_no_hand_draws_nothing(hands, tmp_path):
     result = Predictor(Fixed(hands, (-3.0, -3.0)), hands, "cpu")(grey(256, 256))
-    export(result, grey(256, 256), hands.faces, tmp_path, "x", "x.png")
+    (tmp_path / "x.glb").write_text("of an earlier run")
+    save(result, tmp_path, "x", "x.png")
     assert {path.name for path in tmp_path.iterdir()} == {"x_overlay.png", "x.json"}
     assert (read_image(tmp_path / "x_overlay.png")[:256] == 100).all()
     assert json.loads((tmp_path / "x.json").read_text())["hands_present"] == []
@@ -173,16 +178,15 @@ def test_no_hand_draws_nothing(hands, tmp_path):
 )
 def test_exported_meshes_reprojected_lie_in_the_overlay(predictor, hands, tmp_path, size, bbox):
     picture = grey(*size)
-    export(predictor(picture, bbox), picture, hands.faces, tmp_path, "x", "x.png")
+    save(predictor(picture, bbox), tmp_path, "x", "x.png")
     drawn = read_image(tmp_path / "x_overlay.png")[: size[0], : size[1]]
     silhouette = (drawn != 100).any(-1)
     near = cv2.dilate(silhouette.astype(np.uint8), np.ones((3, 3))) > 0
     found = json.loads((tmp_path / "x.json").read_text())
+    K = found["camera"]
     for name in ("right", "left"):
-        hand = found["hands"][name]
         verts, faces = read_obj(tmp_path / f"x_{name}.obj")
-        s, tx, ty = hand["cam"]
-        pixels = s * (verts - hand["wrist"])[:, :2] + [tx, ty]
+        pixels = verts[:, :2] / verts[:, 2:] * [K["fx"], K["fy"]] + [K["cx"], K["cy"]]
         u, v = pixels.round().astype(int).T
         inside = (u >= 0) & (v >= 0) & (u < size[1]) & (v < size[0])
         assert inside.sum() > 300 and near[v[inside], u[inside]].all()
@@ -191,7 +195,7 @@ def test_exported_meshes_reprojected_lie_in_the_overlay(predictor, hands, tmp_pa
 
 def test_the_json_says_everything(predictor, hands, tmp_path):
     picture = grey(300, 400)
-    export(predictor(picture), picture, hands.faces, tmp_path, "x", "some/x.png")
+    save(predictor(picture), tmp_path, "x", "some/x.png")
     found = json.loads((tmp_path / "x.json").read_text())
     expected = {"input", "meshes", "hands", "hands_present", "rel_trans", "crop", "image_size"}
     expected |= {"camera", "units", "frames", "hand_model", "weights", "joint_names", "format"}
@@ -202,7 +206,8 @@ def test_the_json_says_everything(predictor, hands, tmp_path):
     assert np.shape(right["mano_pose"]) == (16, 3) and np.shape(right["mano_shape"]) == (10,)
     assert np.shape(right["joints_3d"]) == np.shape(right["joints_3d_rough"]) == (21, 3)
     assert np.shape(right["joints_2d"]) == np.shape(right["joints_2d_heatmap"]) == (21, 2)
-    assert np.allclose(np.subtract(found["hands"]["left"]["wrist"], right["wrist"]), found["rel_trans"])
+    depth = np.subtract(found["hands"]["left"]["wrist"], right["wrist"])[2]
+    assert depth == pytest.approx(found["rel_trans"][2], abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +225,7 @@ def test_unusual_pictures_work(predictor, tmp_path, pixels):
     picture = read_image(tmp_path / "x.png")
     assert picture.shape == (60, 80, 3) and picture.dtype == np.uint8
     assert np.abs(picture.astype(int) - 100).max() <= 1
-    assert overlay(predictor(picture), picture, predictor.mano.faces).shape[0] > 60
+    assert predictor(picture).overlay().shape[0] > 60
 
 
 def test_a_picture_of_one_pixel_is_refused(predictor):

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from common.utils.camera import Camera
 from common.utils.errors import UserError
 from examples import udp_receiver
 from main.predictor import Predictor
-from main.stream import DATAGRAM, UdpStream, encode, parse_address
+from main.stream import DATAGRAM, UdpStream, encode, parse_address, quaternions
 from tests.test_predictor import Fixed, grey
 
 PAGE = Path(__file__).parents[1] / "docs" / "udp.md"
@@ -75,30 +76,35 @@ def test_the_table_leaves_no_byte_out(title):
 def test_the_page_reads_the_header(result):
     header = read(table("Header"), encode(result, 7, 1234.5))
     assert header["magic"] == (b"LGN2",) and header["version"] == (1,)
-    assert header["frame"] == (7,) and header["time"] == (1234.5,) and header["flags"] == (7,)
+    assert header["frame"] == (7,) and header["time"] == (1234.5,) and header["flags"] == (3,)
     assert header["image_width"] == (400,) and header["image_height"] == (300,)
-    assert np.allclose(header["rel_trans"], result.rel_trans)
+    assert np.allclose(header["camera"], [result.camera.fx, result.camera.fy, 199.5, 149.5])
+    given = replace(result, camera=Camera(500, 510, 200, 150, "given"))
+    assert read(table("Header"), encode(given, 0, 0.0))["flags"] == (7,)
 
 
 def test_the_page_reads_the_hands(result):
+    header = read(table("Header"), encode(result, 0, 0.0))
     for i, hand in enumerate(hand_blocks(encode(result, 0, 0.0))):
         assert np.allclose(hand["probability"], result.present[i])
-        assert np.array_equal(np.reshape(hand["joints"], (21, 3)), result.joints[i])
+        joints = np.reshape(hand["joints"], (21, 3))
+        assert np.allclose(joints, result.joints_cam[i], atol=1e-6)
+        assert np.allclose(joints[0], hand["wrist_position"], atol=1e-5)
         assert np.array_equal(np.reshape(hand["mano_pose"], (16, 3)), result.pose[i])
         assert np.array_equal(hand["mano_shape"], result.shape[i])
-        assert np.array_equal(hand["wrist_position"], result.wrists[i])
-        expected = Rotation.from_rotvec(result.pose[i, 0]).as_matrix()
-        assert np.allclose(Rotation.from_quat(hand["wrist_rotation"]).as_matrix(), expected, atol=1e-6)
-        s, tx, ty = hand["camera"]
-        about_wrist = np.reshape(hand["joints"], (21, 3)) - hand["wrist_position"]
-        assert np.allclose(s * about_wrist[:, :2] + [tx, ty], result.joints_2d[i], atol=1e-2)
+        turn = Rotation.from_quat(hand["wrist_rotation"]).as_matrix()
+        assert np.allclose(turn, result.wrist_poses[i, :3, :3], atol=1e-6)
+        fx, fy, cx, cy = header["camera"]
+        x, y, z = joints.T
+        pixels = np.stack([fx * x / z + cx, fy * y / z + cy], -1)
+        assert np.allclose(pixels, result.joints_2d[i], atol=1e-2)
 
 
 def test_an_absent_hand_is_nought(result):
     lone = replace(result, present=np.array([0.25, 0.75], np.float32), rel_trans=None)
     content = encode(lone, 2**32 + 5, 0.0)
     header = read(table("Header"), content)
-    assert header["flags"] == (2,) and header["rel_trans"] == (0, 0, 0) and header["frame"] == (5,)
+    assert header["flags"] == (2,) and header["frame"] == (5,)
     right, left = hand_blocks(content)
     assert right.pop("probability") == (0.25,) and not any(np.any(value) for value in right.values())
     assert np.any(left["joints"])
@@ -108,15 +114,14 @@ def test_an_absent_hand_is_nought(result):
 def test_the_example_receiver_reads_it(result):
     found = udp_receiver.decode(encode(result, 9, 2.5))
     assert found["frame"] == 9 and found["time"] == 2.5 and found["image_size"] == (400, 300)
-    assert np.allclose(found["rel_trans"], result.rel_trans)
+    assert np.allclose(found["camera"][:2], [result.camera.fx, result.camera.fy]) and not found["metric"]
     for i, side in enumerate(("right", "left")):
         assert found[side]["present"]
         for key, value in (
-            ("joints", result.joints),
+            ("joints", result.joints_cam),
             ("mano_pose", result.pose),
             ("mano_shape", result.shape),
-            ("camera", result.cam_in_picture),
-            ("wrist_position", result.wrists),
+            ("wrist_position", result.wrists_cam),
         ):
             assert np.allclose(found[side][key], value[i], rtol=1e-6), key
     assert udp_receiver.decode(b"x" * DATAGRAM.itemsize) is None and udp_receiver.decode(b"") is None
@@ -178,13 +183,11 @@ def test_a_host_that_is_not():
         parse_address("no.such.host.invalid:9000")
 
 
-def test_rotations_of_any_angle(result):
-    for angle in (0.0, 1e-4, 3.0, 3.14159):
-        pose = np.zeros((2, 16, 3), np.float32)
-        pose[:, 0] = [0.6 * angle, 0.0, 0.8 * angle]
-        found = udp_receiver.decode(encode(replace(result, pose=pose), 0, 0.0))
-        off = Rotation.from_quat(found["left"]["wrist_rotation"]) * Rotation.from_rotvec(pose[0, 0]).inv()
-        assert off.magnitude() < 1e-5
+@pytest.mark.parametrize("angle", [0.0, 1e-4, 3.0, 3.14159])
+def test_rotations_of_any_angle(angle):
+    turn = Rotation.from_rotvec([0.6 * angle, 0.0, 0.8 * angle])
+    found = quaternions(turn.as_matrix()[None].astype(np.float32))[0]
+    assert (Rotation.from_quat(found) * turn.inv()).magnitude() < 1e-3 and found[3] >= 0
 
 
 # ---- C# ----
@@ -201,9 +204,10 @@ static class Program
         var c = System.Globalization.CultureInfo.InvariantCulture;
         string time = hands.Time.ToString("R", c);
         Console.WriteLine(hands.Frame + " " + time + " " + hands.ImageWidth + " " + hands.ImageHeight);
+        Console.WriteLine(string.Join(" ", Array.ConvertAll(hands.Camera, x => x.ToString("R", c))));
         foreach (var h in new[] { hands.Right, hands.Left })
             foreach (var values in new[] {
-                h.WristPosition, h.WristRotation, h.Camera, h.Joints, h.ManoPose, h.ManoShape })
+                h.WristPosition, h.WristRotation, h.Joints, h.ManoPose, h.ManoShape })
                 Console.WriteLine(string.Join(" ", Array.ConvertAll(values, x => x.ToString("R", c))));
     }
 }
@@ -221,7 +225,8 @@ def test_the_unity_reader_reads_it(result, tmp_path):
     lines = [[float(word) for word in line.split()] for line in said.stdout.splitlines()]
     assert lines[0] == [2**31 + 3, 1700000000.25, 400, 300]
     expected = udp_receiver.decode(encode(result, 0, 0.0))
-    keys = ("wrist_position", "wrist_rotation", "camera", "joints", "mano_pose", "mano_shape")
+    assert np.allclose(lines[1], expected["camera"])
+    keys = ("wrist_position", "wrist_rotation", "joints", "mano_pose", "mano_shape")
     for i, side in enumerate(("right", "left")):
-        for key, found in zip(keys, lines[1 + 6 * i : 7 + 6 * i], strict=True):
+        for key, found in zip(keys, lines[2 + 5 * i : 7 + 5 * i], strict=True):
             assert np.allclose(found, np.ravel(expected[side][key]), rtol=1e-6), key

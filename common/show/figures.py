@@ -89,24 +89,56 @@ def gallery_row(
 
 
 def _side_views(scenes: list[tuple[Tensor, Tensor]], faces: Tensor, shape: tuple[int, ...]) -> list[Picture]:
-    """Scenes of (verts (2,V,3), shown (2,)) turned by 90 degrees about the vertical axis, in one scale."""
-    turned = []
-    for verts, shown in scenes:
-        side = torch.stack([verts[..., 2], verts[..., 1], -verts[..., 0]], -1)
-        turned.append((side, shown))
-    visible = torch.cat([verts[shown].reshape(-1, 3) for verts, shown in turned])
-    low, high = torch.zeros(3), torch.ones(3)
-    if len(visible):
-        low, high = visible.amin(0), visible.amax(0)
-    size = torch.tensor(shape[1::-1])
-    scale = (size / (SIDE_MARGIN * (high - low)[:2].clamp_min(1e-6))).min()
-    views = []
-    for verts, shown in turned:
-        pixels = (verts - (low + high) / 2)[..., :2] * scale + (size - 1) / 2
-        points = torch.cat([pixels, verts[..., 2:]], -1)[shown]
-        white = np.full(shape, 255, np.uint8)
-        views.append(draw_meshes(white, points, verts[shown], faces[shown], HAND_COLORS[shown], alpha=1.0))
-    return views
+    """Scenes of (verts (2,V,3), shown (2,)) turned by 90 degrees about the vertical axis, in one scale about
+    one centre."""
+    turned = [(_from_side(verts), shown) for verts, shown in scenes]
+    low, high = _bounds(torch.cat([verts[shown].reshape(-1, 3) for verts, shown in turned]))
+    scale = _scale(high - low, shape)
+    return [
+        _view(verts[shown], faces[shown], shown, (low + high) / 2, scale, shape) for verts, shown in turned
+    ]
+
+
+def three_views(verts: Tensor, shown: Tensor, faces: Tensor, side: int) -> Picture:
+    """Hands (2,V,3) in camera axes from the front, from their right side and from above, in one scale."""
+    shape = (side, side, 3)
+    titles = ("front", "side, camera on the left", "top, camera below")
+    turned = [view[shown] for view in (verts, _from_side(verts), _from_above(verts))]
+    bounds = [_bounds(view.reshape(-1, 3)) for view in turned]
+    scale = min(_scale(high - low, shape) for low, high in bounds)
+    panels = []
+    for title, view, (low, high) in zip(titles, turned, bounds, strict=True):
+        drawn = _view(view, faces[shown], shown, (low + high) / 2, scale, shape)
+        panels.append(caption(drawn, title))
+    return side_by_side(panels)
+
+
+def _from_side(verts: Tensor) -> Tensor:
+    return torch.stack([verts[..., 2], verts[..., 1], -verts[..., 0]], -1)
+
+
+def _from_above(verts: Tensor) -> Tensor:
+    return torch.stack([verts[..., 0], -verts[..., 2], verts[..., 1]], -1)
+
+
+def _bounds(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Least and largest coordinates (3,) of points (N,3); of a unit cube where there are none."""
+    return (points.amin(0), points.amax(0)) if len(points) else (torch.zeros(3), torch.ones(3))
+
+
+def _scale(extent: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Pixels per unit at which an extent (3,) fits into a picture."""
+    return (torch.tensor(shape[1::-1]) / (SIDE_MARGIN * extent[:2].clamp_min(1e-6))).min()
+
+
+def _view(
+    verts: Tensor, faces: Tensor, shown: Tensor, middle: Tensor, scale: Tensor, shape: tuple[int, ...]
+) -> Picture:
+    """Meshes (M,V,3), those of `shown` (2,), as seen along z, on white."""
+    pixels = (verts - middle)[..., :2] * scale + (torch.tensor(shape[1::-1]) - 1) / 2
+    points = torch.cat([pixels, verts[..., 2:]], -1)
+    white = np.full(shape, 255, np.uint8)
+    return draw_meshes(white, points, verts, faces, HAND_COLORS[shown], alpha=1.0)
 
 
 def comparison(pred: dict[str, Tensor], batch: dict[str, Any], faces: Tensor, count: int = 4) -> Picture:

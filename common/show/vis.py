@@ -17,7 +17,9 @@ from common.utils.render import overlay
 
 Picture = NDArray[np.uint8]
 CAPTION_HEIGHT, CAPTION_MIN_WIDTH = 22, 256
+CAPTION_SIDE = 700  # pixels, longer side of a picture from which on captions grow with it
 FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.42
+BOX_COLOR = (255, 210, 60)
 
 
 def to_picture(image: Tensor) -> Picture:
@@ -101,15 +103,28 @@ def draw_skeleton(
     return result
 
 
+def draw_box(picture: Picture, box: NDArray) -> Picture:
+    """The outline of a box x, y, w, h in pixels; what lies outside the picture is not drawn."""
+    result = picture.copy()
+    width = max(1, round(max(picture.shape[:2]) / 400))
+    x, y, w, h = np.asarray(box).clip(-1e5, 1e5)
+    corners = [(round(x), round(y)), (round(x + w) - 1, round(y + h) - 1)]
+    cv2.rectangle(result, *corners, BOX_COLOR, width)
+    return result
+
+
 def caption(picture: Picture, text: str) -> Picture:
     """Add a bar with a text below the picture, whose own pixels stay where they are."""
     height, width = picture.shape[:2]
-    result = np.zeros((height + CAPTION_HEIGHT, max(width, CAPTION_MIN_WIDTH), 3), np.uint8)
+    zoom = max(1.0, max(height, width) / CAPTION_SIDE)
+    bar, thickness = round(zoom * CAPTION_HEIGHT), max(1, round(zoom))
+    result = np.zeros((height + bar, max(width, CAPTION_MIN_WIDTH), 3), np.uint8)
     result[:height, :width] = picture
-    (length, _), _ = cv2.getTextSize(text, FONT, FONT_SCALE, 1)
-    scale = FONT_SCALE * min(1.0, (result.shape[1] - 20) / length) if length else FONT_SCALE
-    place = (4, height + CAPTION_HEIGHT - 7)
-    cv2.putText(result, text, place, FONT, scale, (255, 255, 255), 1, cv2.LINE_AA)
+    scale, margin = zoom * FONT_SCALE, round(4 * zoom)
+    (length, _), _ = cv2.getTextSize(text, FONT, scale, thickness)
+    scale *= min(1.0, (result.shape[1] - 5 * margin) / length) if length else 1.0
+    place = (margin, height + bar - round(7 * zoom))
+    cv2.putText(result, text, place, FONT, scale, (255, 255, 255), thickness, cv2.LINE_AA)
     return result
 
 

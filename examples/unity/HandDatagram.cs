@@ -8,8 +8,8 @@ namespace LGNet
     public sealed class HandDatagram
     {
         public const int Size = HeaderSize + 2 * HandSize;
-        private const int HeaderSize = 36, HandSize = 528;
-        private const int BothPlaced = 4;
+        private const int HeaderSize = 40, HandSize = 516;
+        private const int GivenCamera = 4;
 
         /// <summary>One hand. Metres; camera axes: x right, y down, z forward.</summary>
         public sealed class Hand
@@ -18,7 +18,6 @@ namespace LGNet
             public float Probability;
             public float[] WristPosition; // x, y, z
             public float[] WristRotation; // quaternion x, y, z, w
-            public float[] Camera;        // s, tx, ty: u = s x + tx, v = s y + ty
             public float[] Joints;        // 21 times x, y, z: wrist, thumb to pinky, base to tip
             public float[] ManoPose;      // 16 times an axis-angle
             public float[] ManoShape;     // 10 betas
@@ -27,7 +26,8 @@ namespace LGNet
         public uint Frame;
         public double Time; // seconds since 1970
         public int ImageWidth, ImageHeight;
-        public float[] RelTrans; // left wrist minus right wrist; null unless both hands are placed
+        public float[] Camera; // fx, fy, cx, cy: u = fx x / z + cx, v = fy y / z + cy
+        public bool Metric;    // the camera was given, not guessed
         public Hand Right, Left;
 
         /// <summary>The values of a datagram; null if it is of another kind or version.</summary>
@@ -44,7 +44,8 @@ namespace LGNet
                 ImageWidth = UInt16At(data, 12),
                 ImageHeight = UInt16At(data, 14),
                 Time = BitConverter.ToDouble(LittleEndian(data, 16, 8), 0),
-                RelTrans = (flags & BothPlaced) != 0 ? Floats(data, 24, 3) : null,
+                Camera = Floats(data, 24, 4),
+                Metric = (flags & GivenCamera) != 0,
                 Right = ReadHand(data, HeaderSize, (flags & 1) != 0),
                 Left = ReadHand(data, HeaderSize + HandSize, (flags & 2) != 0),
             };
@@ -58,10 +59,9 @@ namespace LGNet
                 Probability = Floats(data, start, 1)[0],
                 WristPosition = Floats(data, start + 4, 3),
                 WristRotation = Floats(data, start + 16, 4),
-                Camera = Floats(data, start + 32, 3),
-                Joints = Floats(data, start + 44, 63),
-                ManoPose = Floats(data, start + 296, 48),
-                ManoShape = Floats(data, start + 488, 10),
+                Joints = Floats(data, start + 32, 63),
+                ManoPose = Floats(data, start + 284, 48),
+                ManoShape = Floats(data, start + 476, 10),
             };
         }
 

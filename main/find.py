@@ -1,0 +1,116 @@
+"""Where in a picture the hands are, found by the network itself: it looks, and looks again closer.
+
+A network that was trained on crops judges well whether a crop shows hands, and misplaces them where they are
+small in it. So overlapping windows are all looked at, and the place where most of them see hands wins.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.utils.camera import Camera
+from common.utils.image import square_box, tight_box
+from main.predictor import Predictor
+from main.two_hands import TwoHands
+
+FILLS = 0.5  # share of the look's side that hands take up in a good crop: there is nothing to look for
+WINDOW_SIDES = (1.0, 0.6)  # of the windows, in shorter sides of the picture
+STEP = 0.5  # of a window's side, at most, to the next one
+AROUND = 1.4  # side of a crop, in sides of the box of the joints in it
+LOOKS = 3  # at most, after the windows
+SETTLED = 0.8  # overlap of two boxes that are the same
+AGREE = 0.3  # overlap of two boxes that mean the same hands
+
+
+def find_hands(
+    predictor: Predictor, picture: NDArray[np.uint8], camera: Camera, attention: bool = False
+) -> TwoHands:
+    """The hands of a picture RGB (H,W,3), in the crop in which the network is surest of them.
+
+    Where the hands fill the picture, or no place is agreed upon, it is the look at the whole picture.
+    """
+    best = predictor(picture, camera=camera)
+    if not fills(best):
+        boxes = windows(best.image_size)
+        seen = predictor.batch([picture] * len(boxes), boxes, camera)
+        chosen = agreed_look([best, *seen])
+        if chosen is not None:
+            best = settle(predictor, picture, camera, chosen)
+    if attention:
+        return predictor(picture, best.box, True, camera)
+    return best
+
+
+def settle(predictor: Predictor, picture: NDArray[np.uint8], camera: Camera, look: TwoHands) -> TwoHands:
+    """Crop about the joints of a look until their box stays the same; the surest of the closer looks.
+
+    Where none of them shows a hand, it is the look itself.
+    """
+    box, looks = hands_box(look), []
+    for _ in range(LOOKS):
+        looks.append(predictor(picture, square_box(box, AROUND), camera=camera))
+        new = hands_box(looks[-1])
+        if new is None or overlap(new, box) > SETTLED:
+            break
+        box = new
+    surest = max(looks, key=certainty)
+    return surest if surest.is_present.any() else look
+
+
+def certainty(hands: TwoHands) -> float:
+    """The probabilities of the hands that are present, together."""
+    return float(hands.present[hands.is_present].sum())
+
+
+def hands_box(hands: TwoHands) -> NDArray | None:
+    """x, y, w, h around the joints of the hands that are present, as the heat maps saw them; None without.
+
+    Of a look at a whole picture the heat maps know better than the mesh where hands are.
+    """
+    return tight_box(hands.joints_2d_heatmap, hands.is_present[:, None].repeat(21, 1))
+
+
+def fills(hands: TwoHands) -> bool:
+    """Whether hands were found that take up much of the crop."""
+    box = hands_box(hands)
+    return box is not None and bool(max(box[2:]) >= FILLS * hands.box[2])
+
+
+def windows(size: tuple[int, int]) -> list[NDArray]:
+    """Overlapping squares x, y, w, h over a picture (width, height), the largest first."""
+    boxes = []
+    for share in WINDOW_SIDES:
+        side = share * min(size)
+        across, down = (_starts(length, side) for length in size)
+        for x in across:
+            boxes += [np.array([x, y, side, side]) for y in down]
+    return boxes
+
+
+def _starts(length: float, side: float) -> NDArray:
+    """Where windows begin so that they cover a length."""
+    count = 1 + int(np.ceil((length - side) / (STEP * side) - 1e-6))
+    return np.linspace(0, length - side, count)
+
+
+def agreed_look(looks: Sequence[TwoHands]) -> TwoHands | None:
+    """The look whose box of joints the others overlap most, each as much as it is sure; None where no two
+    agree."""
+    looks = [look for look in looks if look.is_present.any()]
+    if len(looks) < 2:
+        return None
+    boxes = [hands_box(look) for look in looks]
+    weights = [certainty(look) for look in looks]
+    shared = np.array([[overlap(one, other) for other in boxes] for one in boxes])
+    best = int((shared @ np.array(weights)).argmax())
+    agreeing = (shared[best] >= AGREE).sum()  # itself among them
+    return looks[best] if agreeing >= 2 else None
+
+
+def overlap(first: NDArray, second: NDArray) -> float:
+    """Intersection over union of two boxes x, y, w, h."""
+    low = np.maximum(first[:2], second[:2])
+    high = np.minimum(first[:2] + first[2:], second[:2] + second[2:])
+    common = (high - low).clip(min=0).prod()
+    return float(common / max(first[2:].prod() + second[2:].prod() - common, 1e-9))

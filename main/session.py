@@ -1,0 +1,104 @@
+"""What demo.py does with its sources, one after the other."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from common.hand.joints import HANDS
+from common.utils.camera import Camera, centred_camera, file_camera
+from common.utils.checkpoint import snapshot_epochs, snapshot_path
+from common.utils.dist import parse_devices
+from common.utils.errors import UserError
+from common.utils.image import read_image
+from common.utils.stages import Stages
+from main import cli
+from main.config import Config
+from main.export import save
+from main.find import find_hands
+from main.predictor import Predictor, load_predictor
+from main.sources import Source, require_readable
+from main.two_hands import TwoHands
+from main.video import run_video
+
+
+def load(args: argparse.Namespace, config: Config, default: Path) -> Predictor:
+    """The network that the options name, said on the screen."""
+    device = parse_devices(args.gpu)[0]
+    checkpoint = choose_checkpoint(args, config, default)
+    predictor = load_predictor(checkpoint, device, config.paths.smplx_path, threshold=args.threshold)
+    print(f"hand model: {predictor.mano.name}{cli.describe_local_paths(config)}")
+    print(f"weights: {predictor.weights}")
+    print(f"device: {predictor.device}")
+    return predictor
+
+
+def choose_checkpoint(args: argparse.Namespace, config: Config, default: Path) -> Path:
+    if args.exp is None:
+        return args.checkpoint or default
+    folder = cli.run_folder(config, args.exp) / "model_dump"
+    epochs = snapshot_epochs(folder)
+    if not epochs:
+        raise UserError(f"no snapshot in {folder}: train first, or leave --exp out")
+    return snapshot_path(folder, epochs[-1])
+
+
+class Session:
+    """One run of the demo: what it was asked for, and how long each stage takes."""
+
+    def __init__(self, predictor: Predictor, args: argparse.Namespace, output: Path):
+        self.predictor, self.args, self.output = predictor, args, output
+        self.stages = Stages()
+
+    def run(self, sources: list[Source]) -> None:
+        """Every source; one that cannot be read is named, the rest is done. UserError at the end if any."""
+        failures = []
+        for source in sources:
+            try:
+                self._source(source)
+            except UserError as error:
+                if len(sources) == 1:
+                    raise
+                print(f"skipped: {error}", file=sys.stderr)
+                failures.append(str(source.place))
+        print(self.stages.table())
+        if failures:
+            raise UserError(f"{len(failures)} of {len(sources)} inputs failed: {', '.join(failures)}")
+
+    def _source(self, source: Source) -> None:
+        if source.kind == "picture":
+            self._picture(source)
+        else:
+            run_video(self, source)
+
+    def _picture(self, source: Source) -> None:
+        require_readable(source)
+        with self.stages("read"):
+            picture = read_image(source.place)
+        args, size = self.args, (picture.shape[1], picture.shape[0])
+        camera = self.camera(size) or file_camera(source.place, size)
+        synthetic = args.synthetic
+        print(f"picture: {source.place}{' (synthetic example)' if synthetic else ''}")
+        with self.stages("network"):
+            if args.bbox is not None or args.whole:
+                hands = self.predictor(picture, args.bbox, args.attention, camera)
+            else:
+                hands = find_hands(self.predictor, picture, camera, args.attention)
+        self.tell(hands)
+        with self.stages("draw and write"):
+            paths = save(hands, self.output, source.stem, str(source.place), synthetic, args.save)
+        for path in paths:
+            print(f"wrote {path}")
+
+    def camera(self, size: tuple[int, int]) -> Camera | None:
+        """The camera that the options give for pictures of (width, height)."""
+        if self.args.K is not None:
+            return Camera(*self.args.K, source="given")
+        if self.args.focal is not None:
+            return centred_camera(size, self.args.focal)
+        return None
+
+    def tell(self, hands: TwoHands) -> None:
+        for name, is_present, probability in zip(HANDS, hands.is_present, hands.present, strict=True):
+            print(f"{name} hand: {'found' if is_present else 'not found'} ({probability:.2f})")
+        if not hands.is_present.any():
+            print("no hand found: none is drawn, none exported; --bbox X Y W H tells where to look")

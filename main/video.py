@@ -1,0 +1,2 @@
+def run_video(session, source):
+    pass
