@@ -13,21 +13,35 @@ from common.nets.layers import PlainAttention
 from common.nets.onnx_network import OnnxNetwork
 from common.utils.errors import UserError
 from main import demo
+from main.config import override
+from main.model import build_model
 from main.predictor import Predictor, load_predictor
+from main.presets import preset
 from tests.scripts import run
-from tests.test_inference import pictures, trained
+from tests.test_inference import NETWORKS, pictures
 from tool.export_onnx import GatheredGraph, OneHeadAttention, export_network, largest_difference
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 
+def awake(name, hands):
+    """An untrained network in which no part gives nought, as some do before they learn."""
+    torch.manual_seed(0)
+    base, settings = NETWORKS[name]
+    network = build_model(override(preset(base), settings).model, hands).eval()
+    for parameter in network.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.05)
+    return network
+
+
 @pytest.fixture(scope="module", params=["pyramid", "lgnet", "eanet"])
 def exported(request, hands, tmp_path_factory):
-    """An untrained network of the preset's kind, and its file."""
+    """A network of the preset's kind, and its file."""
     path = tmp_path_factory.mktemp("onnx") / f"{request.param}.onnx"
-    path.write_bytes(export_network(trained(request.param, hands), hands, "made up"))
-    return trained(request.param, hands), path
+    path.write_bytes(export_network(awake(request.param, hands), hands, "made up"))
+    return awake(request.param, hands), path
 
 
 def test_onnx_runtime_gives_what_torch_gives_for_any_batch(exported, hands):
