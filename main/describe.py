@@ -20,6 +20,7 @@ FRAMES = {
     "origin": "the camera's centre; meshes, joints_3d, wrist and wrist_pose share this frame",
     "rel_trans": "the left wrist minus the right wrist as the network says it, null unless both are present; "
     "its depth is kept, across the picture the hands are placed where they are seen",
+    "turned": "the network sees a crop as if its middle were straight ahead: hands are turned there",
     "wrist_pose": "4x4, row by row: from the axes of MANO's wrist at rest, about the wrist, to this frame",
 }
 METRIC = "the camera was given: depths are metric as far as the size of the hands is guessed right"
@@ -73,7 +74,7 @@ def numbers(hands: HandValues) -> dict[str, Any]:
         "hands_present": [name for name, present in zip(HANDS, hands.is_present, strict=True) if present],
         "threshold": hands.threshold,
         "hands": {name: _hand(hands, i) for i, name in enumerate(HANDS)},
-        "rel_trans": _plain(hands.rel_trans),
+        "rel_trans": _plain(hands.rel_trans_cam),
         "crop": {"box_xywh": _plain(hands.box), "affine": _plain(hands.affine)},
         "image_size": list(hands.image_size),
         "camera": _camera(hands),
@@ -91,7 +92,7 @@ def _hand(hands: HandValues, index: int) -> dict[str, Any]:
     present = bool(hands.is_present[index])
     rough = hands.joints_rough
     values = {
-        "mano_pose": hands.pose,
+        "mano_pose": hands.pose_cam,
         "mano_shape": hands.shape,
         "wrist": hands.wrists_cam,
         "wrist_pose": hands.wrist_poses,
@@ -126,7 +127,7 @@ def arrays(hands: HandValues) -> dict[str, NDArray]:
         "verts": hands.verts_cam,
         "joints_3d": hands.joints_cam,
         "joints_2d": hands.joints_2d,
-        "mano_pose": hands.pose,
+        "mano_pose": hands.pose_cam,
         "mano_shape": hands.shape,
         "wrist_pose": hands.wrist_poses,
     }
@@ -135,6 +136,6 @@ def arrays(hands: HandValues) -> dict[str, NDArray]:
     for key, value in values.items():
         blanked[key] = value.astype(np.float32)
         blanked[key][absent] = np.nan
-    rel_trans = np.full(3, np.nan) if hands.rel_trans is None else hands.rel_trans
+    rel_trans = np.full(3, np.nan) if hands.rel_trans is None else hands.rel_trans_cam
     blanked["rel_trans"] = np.asarray(rel_trans, np.float32)
     return {"probability": hands.present, **blanked, "K": hands.camera.K, "box_xywh": hands.box}

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from common.utils.camera import Camera
 from common.utils.image import square_box, tight_box
-from main.predictor import Predictor
+from common.utils.pixels import as_picture
+from main.predictor import Picture, Predictor, own_camera
 from main.two_hands import TwoHands
 
 FILLS = 0.5  # share of the look's side that hands take up in a good crop: there is nothing to look for
@@ -20,16 +21,21 @@ STEP = 0.5  # of a window's side, at most, to the next one
 AROUND = 1.4  # side of a crop, in sides of the box of the joints in it
 LOOKS = 3  # at most, after the windows
 SETTLED = 0.8  # overlap of two boxes that are the same
+SEARCH_EVERY = 15  # frames of a video
+SAME_CROP = 0.75  # overlap of two crops from which on the old one will do: a crop that moves shakes the hands
 AGREE = 0.3  # overlap of two boxes that mean the same hands
 
 
 def find_hands(
-    predictor: Predictor, picture: NDArray[np.uint8], camera: Camera, attention: bool = False
+    predictor: Predictor, picture: Picture, camera: Camera | None = None, attention: bool = False
 ) -> TwoHands:
-    """The hands of a picture RGB (H,W,3), in the crop in which the network is surest of them.
+    """The hands of a picture, in the crop in which the network is surest of them.
 
     Where the hands fill the picture, or no place is agreed upon, it is the look at the whole picture.
+    picture, camera, attention: as the predictor takes them.
     """
+    pixels = as_picture(picture)
+    camera, picture = camera or own_camera(picture, pixels), pixels
     best = predictor(picture, camera=camera)
     if not fills(best):
         boxes = windows(best.image_size)
@@ -114,3 +120,41 @@ def overlap(first: NDArray, second: NDArray) -> float:
     high = np.minimum(first[:2] + first[2:], second[:2] + second[2:])
     common = (high - low).clip(min=0).prod()
     return float(common / max(first[2:].prod() + second[2:].prod() - common, 1e-9))
+
+
+class Tracker:
+    """Frames of a video in order -> hands: it follows them, and searches again when they are gone.
+
+    A lost hand is searched every SEARCH_EVERY frames; so is the second one while only one is seen.
+    """
+
+    def __init__(self, predictor: Predictor):
+        self.predictor = predictor
+        self.box: NDArray | None = None  # the crop that followed the hands
+        self.wait = 0  # frames until the next search
+
+    def __call__(self, frame: NDArray[np.uint8], camera: Camera) -> TwoHands:
+        self.wait -= 1
+        hands = self.predictor(frame, self.box, camera=camera)
+        if hands.is_present.sum() < 2 and self.wait <= 0:
+            found = find_hands(self.predictor, frame, camera)
+            hands = max(hands, found, key=certainty)
+            self.wait = SEARCH_EVERY
+        self._follow(hands)
+        return hands
+
+    def _follow(self, hands: TwoHands) -> None:
+        """The next crop: where the mesh is now, or the same one while that is much the same place."""
+        if not hands.is_present.any():
+            self.box = None  # the whole picture
+            return
+        joints = tight_box(hands.joints_2d, hands.is_present[:, None].repeat(21, 1))
+        width, height = hands.image_size
+        around = square_box(joints, AROUND)
+        inside = (around[:2] < [width, height]).all() and (around[:2] + around[2:] > 0).all()
+        if not inside:
+            self.box = None
+        elif self.box is None or overlap(around, hands.box) < SAME_CROP:
+            self.box = around
+        else:
+            self.box = hands.box

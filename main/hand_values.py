@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from common.hand.joints import LEFT, RIGHT
 from common.utils.camera import Camera, place_hands
-from common.utils.geometry import axis_angle_to_matrix
+from common.utils.geometry import IMAGE_SIZE, axis_angle_to_matrix, matrix_to_axis_angle
 
 PRESENT = 0.5  # probability from which on a hand counts as present
 
@@ -20,9 +20,9 @@ class HandValues:
 
     verts and joints share one frame: camera axes (x right, y down, z forward), metres, the right wrist at
     the origin, the left hand placed by rel_trans. A hand that is present alone has its own wrist at the
-    origin. verts_cam and joints_cam are the same hands where `camera` draws them on the picture; files are
-    in that frame. Values of a hand that is not present are the network's guess and mean nothing.
-    Depth and the distance to the camera are not metric unless the camera was given.
+    origin. verts_cam and joints_cam are the same hands where `camera` draws them on the picture, in its own
+    axes; files are in that frame. Values of a hand that is not present are the network's guess and mean
+    nothing. Depth and the distance to the camera are not metric unless the camera was given.
 
     pose and shape make the rough mesh, of which the refine stage moves the vertices to the final one; a
     network without that stage has one mesh, which they make, and None for the rough one.
@@ -47,6 +47,7 @@ class HandValues:
     hand_model: str
     weights: str
     threshold: float = PRESENT
+    placed: NDArray | None = None  # (2,3) wrists in the camera's frame, where a filter moved them
     attention: dict[str, NDArray] | None = None  # local (2,8,8), global (8,8) over the crop's cells, if asked
 
     @property
@@ -69,17 +70,29 @@ class HandValues:
         return np.concatenate([self.cam[:, :1], self.cam[:, 1:] - shift], 1) / zoom
 
     @cached_property
+    def turn(self) -> NDArray:
+        """(3,3) from the axes in which the network sees its crop to those of `camera`.
+
+        The network knows nothing of the place of the crop: to it, the crop's middle is straight ahead.
+        """
+        middle = np.linalg.solve(self.affine[:, :2], np.full(2, (IMAGE_SIZE - 1) / 2) - self.affine[:, 2])
+        return self.camera.turn_to(middle).astype(np.float32)
+
+    @cached_property
     def wrists_cam(self) -> NDArray:
         """(2,3) wrists in the frame of `camera`, which draws both hands where their weak cameras do.
 
         Both hands share one unknown depth, between them lies that of rel_trans. Hands that are not present
         are each placed alone, where they bother none.
         """
-        joints = (self.joints - self.wrists[:, None]).astype(np.float64)
+        if self.placed is not None:
+            return self.placed
+        about_wrists = (self.joints - self.wrists[:, None]).astype(np.float64)
         cam = self.cam_in_picture.astype(np.float64)
-        seen = cam[:, None, :1] * joints[..., :2] + cam[:, None, 1:]
+        seen = cam[:, None, :1] * about_wrists[..., :2] + cam[:, None, 1:]
+        joints = about_wrists @ self.turn.T
         if self.rel_trans is not None:
-            depth = [0.0, self.rel_trans[2]]
+            depth = [0.0, self.rel_trans_cam[2]]
             return place_hands(joints, seen, cam[:, 0], depth, self.camera).astype(np.float32)
         alone = [
             place_hands(joints[[i]], seen[[i]], cam[[i], 0], [0.0], self.camera)[0] for i in (RIGHT, LEFT)
@@ -98,7 +111,19 @@ class HandValues:
 
     def in_camera(self, points: NDArray) -> NDArray:
         """Points (2,N,3) of the common frame -> the frame of `camera`."""
-        return points + (self.wrists_cam - self.wrists)[:, None]
+        return (points - self.wrists[:, None]) @ self.turn.T + self.wrists_cam[:, None]
+
+    @property
+    def rel_trans_cam(self) -> NDArray | None:
+        """(3,) rel_trans in the axes of `camera`."""
+        return None if self.rel_trans is None else self.turn @ self.rel_trans
+
+    @property
+    def pose_cam(self) -> NDArray:
+        """(2,16,3) pose, its wrist in the axes of `camera`."""
+        pose = self.pose.copy()
+        pose[:, 0] = matrix_to_axis_angle(torch.from_numpy(self.wrist_poses[:, :3, :3])).numpy()
+        return pose
 
     @property
     def joints_2d(self) -> NDArray:
@@ -109,6 +134,6 @@ class HandValues:
     def wrist_poses(self) -> NDArray:
         """(2,4,4): from the axes of MANO's wrist at rest, wrist at the origin, to the frame of `camera`."""
         poses = np.tile(np.eye(4, dtype=np.float32), (2, 1, 1))
-        poses[:, :3, :3] = axis_angle_to_matrix(torch.from_numpy(self.pose[:, 0])).numpy()
+        poses[:, :3, :3] = self.turn @ axis_angle_to_matrix(torch.from_numpy(self.pose[:, 0])).numpy()
         poses[:, :3, 3] = self.wrists_cam
         return poses

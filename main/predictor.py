@@ -163,10 +163,14 @@ def read_crop(picture: Picture, bbox: Box, camera: Camera | None = None) -> Crop
     pixels = as_picture(picture)
     box = crop_box(pixels, bbox)
     affine = crop_affine(box, IMAGE_SIZE)
-    if camera is None:
-        size = (pixels.shape[1], pixels.shape[0])
-        camera = file_camera(picture, size) if isinstance(picture, str | Path) else centred_camera(size)
+    camera = camera or own_camera(picture, pixels)
     return Crop(warp(pixels, affine, IMAGE_SIZE), affine, box, pixels, camera)
+
+
+def own_camera(picture: Picture, pixels: NDArray[np.uint8]) -> Camera:
+    """The camera of a file by its EXIF, else the default; pixels (H,W,3): what was read of the picture."""
+    size = (pixels.shape[1], pixels.shape[0])
+    return file_camera(picture, size) if isinstance(picture, str | Path) else centred_camera(size)
 
 
 def crop_box(picture: NDArray, bbox: Sequence[float] | None) -> NDArray[np.float64]:

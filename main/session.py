@@ -16,9 +16,9 @@ from main.config import Config
 from main.export import save
 from main.find import find_hands
 from main.predictor import Predictor, load_predictor
-from main.sources import Source, require_readable
+from main.sources import KINDS, Source, require_readable
 from main.two_hands import TwoHands
-from main.video import run_video
+from main.video import WHOLE_VIDEO, VideoOptions, VideoRun
 
 
 def load(args: argparse.Namespace, config: Config, default: Path) -> Predictor:
@@ -68,7 +68,7 @@ class Session:
         if source.kind == "picture":
             self._picture(source)
         else:
-            run_video(self, source)
+            self._video(source)
 
     def _picture(self, source: Source) -> None:
         require_readable(source)
@@ -87,6 +87,22 @@ class Session:
         with self.stages("draw and write"):
             paths = save(hands, self.output, source.stem, str(source.place), synthetic, args.save)
         for path in paths:
+            print(f"wrote {path}")
+
+    def _video(self, source: Source) -> None:
+        args = self.args
+        print(f"{source.kind}: {source.place}")
+        options = VideoOptions(
+            camera=self.camera,
+            kinds=WHOLE_VIDEO if args.save == KINDS else args.save,
+            box=args.bbox,
+            whole=args.whole,
+            smooth=args.smooth,
+            show=args.show,
+            most=args.frames,
+        )
+        run = VideoRun(self.predictor, options, self.stages)
+        for path in run.run(source, self.output):
             print(f"wrote {path}")
 
     def camera(self, size: tuple[int, int]) -> Camera | None:

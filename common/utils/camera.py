@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
-NORMAL = 1.2  # default focal length in longer sides of the picture: a lens of 45 degrees
+NORMAL = 1.5  # default focal length in longer sides of the picture: a lens of 37 degrees
 NEAREST = 0.05  # metres; no hand is nearer to a camera
 FILM = 36.0  # mm, longer side of the film that EXIF's equivalent focal length is told for
 BROKEN = (OSError, UnidentifiedImageError, ValueError, TypeError, SyntaxError)  # as Pillow raises them
@@ -32,6 +32,14 @@ class Camera:
     def K(self) -> NDArray[np.float64]:
         """(3,3)."""
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1.0]])
+
+    def turn_to(self, pixel: ArrayLike) -> NDArray[np.float64]:
+        """(3,3) the least rotation that takes straight ahead, +z, to the ray through a pixel (2,)."""
+        u, v = pixel
+        ray = np.array([(u - self.cx) / self.fx, (v - self.cy) / self.fy, 1.0])
+        x, y, z = ray / np.linalg.norm(ray)
+        cross = np.array([[0, 0, x], [0, 0, y], [-x, -y, 0]])  # of +z with the ray
+        return np.eye(3) + cross + cross @ cross / (1 + z)
 
     def project(self, points: ArrayLike) -> NDArray[np.float64]:
         """Points (...,3) in metres -> pixels (...,2)."""

@@ -34,6 +34,41 @@ def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
         raise UserError(f"cannot write {path}: {reason}") from None
 
 
+class LinesWriter:
+    """A text file that grows line by line and appears under its name when it is whole; a context manager.
+
+    After an exception nothing is left.
+    """
+
+    def __init__(self, path: Path):
+        self.path, self.partial = path, path.with_name(path.name + ".partial")
+
+    def __enter__(self) -> "LinesWriter":
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = open(self.partial, "w", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}") from None
+        return self
+
+    def write(self, line: str) -> None:
+        try:
+            self.file.write(line + "\n")
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}") from None
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        try:
+            self.file.close()  # the last lines go to the disk
+            if kind is None:
+                os.replace(self.partial, self.path)
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}") from None
+        finally:
+            with contextlib.suppress(OSError):
+                self.partial.unlink(missing_ok=True)
+
+
 def require_writable(path: Path) -> None:
     """Raise UserError now if a file cannot be written there later."""
     trial = path.with_name(f"{path.name}.{os.getpid()}")
