@@ -1,20 +1,16 @@
 """Both hands of a frame as one UDP datagram; docs/udp.md describes every byte.
 
-stream = UdpStream("9000")  # or "HOST:PORT"
-stream.send(hands, frame=0, seconds=time.time())
+sender = UdpSender("9000")  # or "HOST:PORT"
+sender.send(encode(hands, frame=0, seconds=time.time()))
 """
-
-import socket
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from common.utils.errors import UserError
 from common.utils.geometry import matrix_to_quaternion
 from main.hand_values import HandValues
 
-LOOPBACK = "127.0.0.1"
 MAGIC, VERSION = b"LGN2", 1
 METRIC = 4  # in `flags`, beside 1 for the right and 2 for the left hand
 
@@ -45,7 +41,7 @@ DATAGRAM = np.dtype(
 
 def encode(hands: HandValues, frame: int, seconds: float) -> bytes:
     """A frame's hands as the DATAGRAM.itemsize bytes of docs/udp.md; a hand that is absent is all 0 but for
-    its probability. frame: counted from 0; seconds: since 1970, when the picture was taken."""
+    its probability. frame: counted from 0; seconds: since 1970."""
     datagram = np.zeros((), DATAGRAM)
     datagram["magic"], datagram["version"] = MAGIC, VERSION
     right, left = (bool(present) for present in hands.is_present)
@@ -61,7 +57,7 @@ def encode(hands: HandValues, frame: int, seconds: float) -> bytes:
         "wrist_position": poses[:, :3, 3],
         "wrist_rotation": quaternions(poses[:, :3, :3]),
         "joints": hands.joints_cam,
-        "mano_pose": hands.pose,
+        "mano_pose": hands.pose_cam,
         "mano_shape": hands.shape,
     }
     for name, value in values.items():
@@ -73,44 +69,3 @@ def quaternions(rotations: NDArray) -> NDArray[np.float32]:
     """(N,3,3) -> (N,4) x, y, z, w, w not negative."""
     real_first = matrix_to_quaternion(torch.from_numpy(np.ascontiguousarray(rotations)))
     return real_first.roll(-1, -1).numpy()
-
-
-class UdpStream:
-    """Sends datagrams to one receiver, and never waits or fails for it."""
-
-    def __init__(self, address: str):
-        """address: PORT, of this machine, or HOST:PORT; UserError if it is none."""
-        self.family, self.target = parse_address(address)
-        self.socket = socket.socket(self.family, socket.SOCK_DGRAM)
-        self.socket.setblocking(False)
-        self.sent, self.lost = (0, 0)  # lost: not even sent
-
-    def send(self, hands: HandValues, frame: int, seconds: float) -> None:
-        """A frame that cannot be sent now is dropped: the next one is worth more."""
-        try:
-            self.socket.sendto(encode(hands, frame, seconds), self.target)
-            self.sent += 1
-        except OSError:  # nobody listens, no route, a full buffer
-            self.lost += 1
-
-    def close(self) -> None:
-        self.socket.close()
-
-    def __enter__(self) -> "UdpStream":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-
-def parse_address(text: str) -> tuple[socket.AddressFamily, tuple]:
-    """PORT, HOST:PORT or [IPv6]:PORT -> address family and socket address; without a host, this machine."""
-    host, _, port = text.rpartition(":")
-    if not port.isdecimal() or not 1 <= int(port) <= 65535:
-        raise UserError(f"--udp {text}: give PORT, or HOST:PORT, with a port from 1 to 65535")
-    host = host.removeprefix("[").removesuffix("]") or LOOPBACK
-    try:
-        family, _, _, _, target = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)[0]
-    except (OSError, UnicodeError):
-        raise UserError(f"--udp {text}: there is no host {host}") from None
-    return family, target

@@ -1,11 +1,13 @@
 """The datagram is what docs/udp.md says, byte by byte, and a lost receiver stops nobody."""
 
+import json
 import re
 import shutil
 import socket
 import struct
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +17,15 @@ from scipy.spatial.transform import Rotation
 
 from common.utils.camera import Camera
 from common.utils.errors import UserError
+from common.utils.files import write_picture
+from common.utils.udp import UdpSender, parse_address
 from examples import udp_receiver
+from main import demo
 from main.predictor import Predictor
-from main.stream import DATAGRAM, UdpStream, encode, parse_address, quaternions
+from main.stream import DATAGRAM, encode, quaternions
+from tests.scripts import run
 from tests.test_predictor import Fixed, grey
+from tests.test_video import EXAMPLE, make_video
 
 PAGE = Path(__file__).parents[1] / "docs" / "udp.md"
 LETTERS = {"char": "s", "uint16": "H", "uint32": "I", "float32": "f", "float64": "d"}
@@ -90,7 +97,7 @@ def test_the_page_reads_the_hands(result):
         joints = np.reshape(hand["joints"], (21, 3))
         assert np.allclose(joints, result.joints_cam[i], atol=1e-6)
         assert np.allclose(joints[0], hand["wrist_position"], atol=1e-5)
-        assert np.array_equal(np.reshape(hand["mano_pose"], (16, 3)), result.pose[i])
+        assert np.array_equal(np.reshape(hand["mano_pose"], (16, 3)), result.pose_cam[i])
         assert np.array_equal(hand["mano_shape"], result.shape[i])
         turn = Rotation.from_quat(hand["wrist_rotation"]).as_matrix()
         assert np.allclose(turn, result.wrist_poses[i, :3, :3], atol=1e-6)
@@ -119,7 +126,7 @@ def test_the_example_receiver_reads_it(result):
         assert found[side]["present"]
         for key, value in (
             ("joints", result.joints_cam),
-            ("mano_pose", result.pose),
+            ("mano_pose", result.pose_cam),
             ("mano_shape", result.shape),
             ("wrist_position", result.wrists_cam),
         ):
@@ -131,8 +138,8 @@ def test_it_arrives(result):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind(("127.0.0.1", 0))
         receiver.settimeout(5)
-        with UdpStream(str(receiver.getsockname()[1])) as stream:
-            stream.send(result, 3, 4.0)
+        with UdpSender(str(receiver.getsockname()[1])) as stream:
+            stream.send(encode(result, 3, 4.0))
         content, sender = receiver.recvfrom(2048)
     assert content == encode(result, 3, 4.0) and sender[0] == "127.0.0.1" and stream.sent == 1
 
@@ -141,12 +148,12 @@ def test_nobody_needs_to_listen(result):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    with UdpStream(f"127.0.0.1:{port}") as stream:
+    with UdpSender(f"127.0.0.1:{port}") as stream:
         for frame in range(20):
-            stream.send(result, frame, 0.0)
+            stream.send(encode(result, frame, 0.0))
         stream.socket.connect(stream.target)  # from now on a refusal is reported at the next sending
         for frame in range(20):
-            stream.send(result, frame, 0.0)
+            stream.send(encode(result, frame, 0.0))
     assert stream.sent + stream.lost == 40
     if sys.platform == "linux":
         assert stream.lost > 0
@@ -160,10 +167,10 @@ def test_no_route_drops_frames(result, monkeypatch):
         def close(self):
             pass
 
-    stream = UdpStream("9000")
+    stream = UdpSender("9000")
     stream.close()
     stream.socket = Broken()
-    stream.send(result, 0, 0.0)
+    stream.send(encode(result, 0, 0.0))
     assert (stream.sent, stream.lost) == (0, 1)
 
 
@@ -188,6 +195,42 @@ def test_rotations_of_any_angle(angle):
     turn = Rotation.from_rotvec([0.6 * angle, 0.0, 0.8 * angle])
     found = quaternions(turn.as_matrix()[None].astype(np.float32))[0]
     assert (Rotation.from_quat(found) * turn.inv()).magnitude() < 1e-3 and found[3] >= 0
+
+
+# ---- the demo ----
+
+
+def test_the_demo_sends_what_it_writes(tmp_path):
+    """A picture and the frames of a video; and a page to turn beside the picture's JSON."""
+    (tmp_path / "in").mkdir()
+    make_video(tmp_path / "in" / "clip.mp4", [EXAMPLE] * 2)
+    write_picture(tmp_path / "in" / "a.png", EXAMPLE)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(5)
+        options = [
+            "--udp",
+            receiver.getsockname()[1],
+            "--viewer",
+            "--save",
+            "json",
+            "--whole",
+            "--gpu",
+            "cpu",
+        ]
+        assert run(demo, "--input", tmp_path / "in", "--output", tmp_path / "out", *options) == 0
+        found = [udp_receiver.decode(receiver.recv(2048)) for _ in range(3)]
+    assert [hands["frame"] for hands in found] == [0, 0, 1]
+    said = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert np.allclose(found[0]["left"]["joints"], said["hands"]["left"]["joints_3d"], atol=1e-6)
+    assert np.allclose(found[0]["right"]["mano_pose"], said["hands"]["right"]["mano_pose"], atol=1e-5)
+    assert abs(found[0]["time"] - time.time()) < 600
+    assert "three.js" in (tmp_path / "out" / "a.html").read_text(encoding="utf-8")
+
+
+def test_the_demo_refuses_an_address_at_once(tmp_path, capsys):
+    assert run(demo, "--udp", "host:port", "--output", tmp_path) == 2
+    assert "give PORT, or HOST:PORT" in capsys.readouterr().err
 
 
 # ---- C# ----
