@@ -14,7 +14,7 @@ from common.hand.layouts import (
     unity_quaternions,
 )
 
-# The values of XrHandJointEXT, OpenXR 1.1, section 12.31, from 0.
+# The values of XrHandJointEXT in OpenXR 1.1, from 0.
 OPENXR = """PALM WRIST
 THUMB_METACARPAL THUMB_PROXIMAL THUMB_DISTAL THUMB_TIP
 INDEX_METACARPAL INDEX_PROXIMAL INDEX_INTERMEDIATE INDEX_DISTAL INDEX_TIP

@@ -47,6 +47,7 @@ OUTPUTS = {  # key of a prediction -> what its users must know
     "verts": "(B,2,778,3) the final mesh, metres from the wrist, camera axes",
     "joints": "(B,2,21,3) regressed from it",
 }
+EXTRAS = "onnx onnxscript onnxruntime"
 EXAMPLE_BATCH = 3  # neither 1, which the exporter takes for a constant, nor the number of hands
 TOLERANCE = 1e-3  # of the largest value
 BATCHES = (1, 2, 5)  # that are compared
@@ -118,8 +119,8 @@ class Exported(nn.Module):
 
 def export_network(network: nn.Module, mano: ManoLayer, weights: str) -> bytes:
     """A network -> the content of an ONNX file. It is taken over: folded, some layers replaced."""
-    require_package("onnx")
-    require_package("onnxscript")
+    for package in EXTRAS.split():
+        require_package(package, EXTRAS)
     folded = Inference(network, "cpu").network.to(memory_format=torch.contiguous_format)
     exported = Exported(in_onnx_terms(folded), mano).eval()
     names = {key: NAMES_IN_FILE.get(key, key) for key in exported.keys}

@@ -18,7 +18,6 @@ from common.utils.errors import UserError
 FORMAT = "lgnet-onnx/1"
 INPUT = "img"
 NAMES_IN_FILE = {"shape": "betas"}  # an ONNX graph has a `shape` of its own
-EXTRAS = "pip install onnx onnxscript onnxruntime"
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,13 @@ class About:
         return {key: json.dumps(value) for key, value in asdict(self).items()}
 
 
-def require_package(name: str) -> ModuleType:
-    """One of the packages that only ONNX files need; UserError that says how to get them."""
+def require_package(name: str, install: str) -> ModuleType:
+    """One of the packages that only ONNX files need; UserError that says how to get it: pip install ..."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError:
-        raise UserError(f"ONNX files need the package {name}, which is not installed: {EXTRAS}") from None
+        way_out = f"pip install {install}"
+        raise UserError(f"ONNX files need the package {name}, which is not installed: {way_out}") from None
 
 
 class OnnxNetwork:
@@ -50,11 +50,13 @@ class OnnxNetwork:
     def __init__(self, model: Path | bytes):
         """model: a file or its content; UserError if it is none of ours."""
         name = model.name if isinstance(model, Path) else "the ONNX model"
-        runtime = require_package("onnxruntime")
+        runtime = require_package("onnxruntime", "onnxruntime")
         if isinstance(model, Path) and not model.is_file():
             raise UserError(f"no such file: {model}")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()  # by default it takes every core
+        # waiting threads would take the cores from what torch and OpenCV do between two forwards
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # errors; they become a sentence
         source = str(model) if isinstance(model, Path) else model
         try:
