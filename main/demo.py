@@ -10,6 +10,7 @@ import math
 
 from common.utils.errors import UserError, run_script
 from common.utils.files import require_writable
+from common.utils.udp import parse_address
 from main import cli
 from main.config import Config, override
 from main.sources import KINDS, known_kinds, list_sources
@@ -51,6 +52,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         "--attention", action="store_true", help="also draw where the network looked, over the crop"
     )
     options.add_argument("--save", default="all", help=f"what to write: all, or some of {', '.join(KINDS)}")
+    options.add_argument(
+        "--viewer", action="store_true", help="pictures: also <stem>.html, in which the hands can be turned"
+    )
+    options.add_argument(
+        "--udp", metavar="[HOST:]PORT", help="send each frame's hands there as one datagram (docs/udp.md)"
+    )
     add_video_options(options)
     return options.parse_args(argv)
 
@@ -68,6 +75,8 @@ def check(args: argparse.Namespace) -> None:
     if not 0 <= args.threshold <= 1:
         raise UserError(f"--threshold {args.threshold:g} is no probability: give a number from 0 to 1")
     args.save = KINDS if args.save == "all" else known_kinds(args.save.split(","))
+    if args.udp is not None:
+        parse_address(args.udp)
     if args.bbox is not None and args.whole:
         raise UserError("give --bbox or --whole, not both")
     if args.K is not None and args.focal is not None:

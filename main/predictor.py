@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from common.hand.joints import LEFT
 from common.hand.mano import ManoLayer, load_mano
+from common.hand.mano_file import STANDIN_NAME
 from common.nets.inference import Inference, wants_half
+from common.nets.onnx_network import OnnxNetwork
 from common.utils.camera import Camera, centred_camera, file_camera
 from common.utils.checkpoint import load_snapshot
 from common.utils.errors import UserError
@@ -58,7 +60,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | OnnxNetwork,
         mano: ManoLayer,
         device: torch.device | str,
         weights: str = "unnamed",
@@ -68,7 +70,8 @@ class Predictor:
         self.threshold = threshold
         self.device = torch.device(device)
         self.model = model
-        self.inference = Inference(model, self.device, wants_half(amp, self.device))
+        is_file = isinstance(model, OnnxNetwork)
+        self.inference = model if is_file else Inference(model, self.device, wants_half(amp, self.device))
         self.mano = mano.to(device)
         self.faces = self.mano.faces.cpu().numpy()
         self.weights = weights
@@ -206,7 +209,8 @@ def load_predictor(
     amp: str = "auto",
     threshold: float = PRESENT,
 ) -> Predictor:
-    """A predictor from a snapshot, rebuilt with the settings the snapshot carries.
+    """A predictor from a snapshot, rebuilt with the settings the snapshot carries; or from an ONNX file of
+    tool/export_onnx.py, whose network ONNX Runtime runs on the CPU.
 
     smplx_path: folder with the official MANO files, None for the stand-in hand. amp: float16 "on", "off",
     or "auto": on GPUs. threshold: probability from which on a hand counts as present.
@@ -214,10 +218,22 @@ def load_predictor(
     """
     if not 0 <= threshold <= 1:
         raise UserError(f"threshold {threshold:g} is no probability: give a number from 0 to 1")
+    if Path(checkpoint).suffix == ".onnx":
+        return load_onnx_predictor(Path(checkpoint), smplx_path, threshold)
     snapshot = load_snapshot(Path(checkpoint))
     mano = load_mano(smplx_path)
     model = model_from_snapshot(snapshot, mano)
     return Predictor(model, mano, device, describe_weights(Path(checkpoint), snapshot), amp, threshold)
+
+
+def load_onnx_predictor(path: Path, smplx_path: str | None, threshold: float) -> Predictor:
+    """The hands are those that the file was exported with; UserError where these are not here."""
+    network = OnnxNetwork(path)
+    made_with = network.about.hand_model
+    mano = load_mano(None if made_with == STANDIN_NAME else smplx_path)
+    if mano.name != made_with:
+        raise UserError(f"{path.name} was exported with {made_with}: set smplx_path to its folder")
+    return Predictor(network, mano, "cpu", f"{path.name} of {network.about.weights}", threshold=threshold)
 
 
 def describe_weights(path: Path, snapshot: dict[str, Any]) -> str:

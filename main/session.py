@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -13,14 +14,17 @@ from common.utils.dist import parse_devices
 from common.utils.errors import UserError
 from common.utils.image import read_image
 from common.utils.stages import Stages
+from common.utils.udp import UdpSender
 from main import cli
 from main.config import Config
 from main.export import save
 from main.find import find_hands
 from main.predictor import Predictor, load_predictor
 from main.sources import KINDS, Source, require_readable
+from main.stream import encode
 from main.two_hands import TwoHands
 from main.video import WHOLE_VIDEO, VideoOptions, VideoRun
+from main.viewer import write_viewer
 
 
 def load(args: argparse.Namespace, config: Config, default: Path) -> Predictor:
@@ -59,6 +63,8 @@ class Session:
     def __init__(self, predictor: Predictor, args: argparse.Namespace, output: Path):
         self.predictor, self.args, self.output = predictor, args, output
         self.stages = Stages()
+        self.sender = None if args.udp is None else UdpSender(args.udp)
+        self.pictures = 0
 
     def run(self, sources: list[Source]) -> None:
         """Every source; one that cannot be read is named, the rest is done. UserError at the end if any."""
@@ -95,10 +101,22 @@ class Session:
             else:
                 hands = find_hands(self.predictor, picture, camera, args.attention)
         self.tell(hands)
+        self.send(hands, self.pictures)
+        self.pictures += 1
         with self.stages("draw and write"):
             paths = save(hands, self.output, source.stem, str(source.place), args.synthetic, args.save)
+            if args.viewer:
+                paths += self._viewer(hands, source)
         for path in paths:
             print(f"wrote {path}")
+
+    def _viewer(self, hands: TwoHands, source: Source) -> list[Path]:
+        path = self.output / f"{source.stem}.html"
+        if not hands.is_present.any():
+            path.unlink(missing_ok=True)  # of an earlier run
+            return []
+        write_viewer(path, hands, source.stem)
+        return [path]
 
     def _video(self, source: Source) -> None:
         args = self.args
@@ -110,10 +128,17 @@ class Session:
             smooth=args.smooth,
             show=args.show,
             most=args.frames,
+            send=self.send,
         )
         run = VideoRun(self.predictor, options, self.stages)
         for path in run.run(source, self.output):
             print(f"wrote {path}")
+
+    def send(self, hands: TwoHands, number: int) -> None:
+        """One frame over UDP, if that was asked for."""
+        if self.sender is not None:
+            with self.stages("send"):
+                self.sender.send(encode(hands, number, time.time()))
 
     def camera(self, size: tuple[int, int]) -> Camera | None:
         """The camera that the options give for pictures of (width, height)."""

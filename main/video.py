@@ -44,6 +44,7 @@ class VideoOptions:
     smooth: bool = False
     show: bool = False
     most: int | None = None  # frames
+    send: Callable[[TwoHands, int], None] | None = None  # what each frame's hands and number are given to
 
 
 class VideoRun:
@@ -68,6 +69,8 @@ class VideoRun:
                 paths.append(lines.path)
             for number, frame, seconds in self._frames(reader):
                 hands = self._look(frame, seconds)
+                if self.options.send:
+                    self.options.send(hands, number)
                 if lines:
                     lines.write(self._line(hands, source, number, seconds))
                 if video or self.options.show:

@@ -17,7 +17,7 @@ FLOORS = [
     ["main.config"],
     ["main.model", "main.presets"],
     ["main.hand_values", "main.sources"],
-    ["main.describe", "main.draw"],
+    ["main.describe", "main.draw", "main.stream", "main.viewer"],
     ["main.export"],
     ["main.two_hands"],
     ["main.predictor"],

@@ -107,7 +107,7 @@ class FuseFormer(nn.Module):
         self.fc_out = nn.Linear(channels, channels)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:  # (B,N,c), (B,N,c) -> (B,N,c)
-        joined = torch.cat([self.cls_token.expand(len(a), -1, -1), a, b], 1)  # (B,1+2N,c)
+        joined = torch.cat([self.cls_token.expand(a.shape[0], -1, -1), a, b], 1)  # (B,1+2N,c)
         context = self.fc_sim(self.sim_blocks(joined + self.position)) + self.context_position
         x = self.fc(torch.cat([a, b], -1)) + self.query_position
         for block in self.cross_blocks:

@@ -30,7 +30,7 @@ class LGFA(nn.Module):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:  # (B,N,c), (B,N,c) -> (B,N,c)
         fc_token = self.fc(torch.cat([a, b], -1))
-        joined = torch.cat([self.cls_token.expand(len(a), -1, -1), a, b], 1)  # (B,1+2N,c)
+        joined = torch.cat([self.cls_token.expand(a.shape[0], -1, -1), a, b], 1)  # (B,1+2N,c)
         if self.position is not None:
             joined = joined + self.position
         self_attention, cross_attention = self.attentions[0], self.attentions[-1]
