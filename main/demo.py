@@ -6,6 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import argparse
+import math
 
 from common.utils.errors import UserError, run_script
 from common.utils.files import require_writable
@@ -80,8 +81,10 @@ def check(args: argparse.Namespace) -> None:
         raise UserError("give --bbox or --whole, not both")
     if args.K is not None and args.focal is not None:
         raise UserError("give --K or --focal, not both")
-    if args.K is not None and min(args.K[:2]) <= 0 or args.focal is not None and args.focal <= 0:
-        raise UserError("a focal length is more than 0 pixels")
+    camera = [*(args.K or []), *([] if args.focal is None else [args.focal])]
+    focal = args.K[:2] if args.K else camera
+    if not all(math.isfinite(number) for number in camera) or any(length <= 0 for length in focal):
+        raise UserError("--K and --focal are numbers of pixels, a focal length more than 0 of them")
     if args.frames is not None and args.frames < 1:
         raise UserError("--frames is 1 or more")
 

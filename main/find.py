@@ -23,6 +23,7 @@ LOOKS = 3  # at most, after the windows
 SETTLED = 0.8  # overlap of two boxes that are the same
 SEARCH_EVERY = 15  # frames of a video
 SAME_CROP = 0.75  # overlap of two crops from which on the old one will do: a crop that moves shakes the hands
+VOTES = 1.9  # what looks that agree weigh together, at least: a hand that two of them are nearly sure of
 AGREE = 0.3  # overlap of two boxes that mean the same hands
 
 
@@ -109,9 +110,10 @@ def agreed_look(looks: Sequence[TwoHands]) -> TwoHands | None:
     boxes = [hands_box(look) for look in looks]
     weights = [certainty(look) for look in looks]
     shared = np.array([[overlap(one, other) for other in boxes] for one in boxes])
-    best = int((shared @ np.array(weights)).argmax())
+    votes = shared @ np.array(weights)
+    best = int(votes.argmax())
     agreeing = (shared[best] >= AGREE).sum()  # itself among them
-    return looks[best] if agreeing >= 2 else None
+    return looks[best] if agreeing >= 2 and votes[best] >= VOTES else None
 
 
 def overlap(first: NDArray, second: NDArray) -> float:
@@ -125,7 +127,8 @@ def overlap(first: NDArray, second: NDArray) -> float:
 class Tracker:
     """Frames of a video in order -> hands: it follows them, and searches again when they are gone.
 
-    A lost hand is searched every SEARCH_EVERY frames; so is the second one while only one is seen.
+    Every SEARCH_EVERY frames at most it searches for hands that are lost, or small in the crop, and for the
+    second one while only one is seen.
     """
 
     def __init__(self, predictor: Predictor):
@@ -136,9 +139,10 @@ class Tracker:
     def __call__(self, frame: NDArray[np.uint8], camera: Camera) -> TwoHands:
         self.wait -= 1
         hands = self.predictor(frame, self.box, camera=camera)
-        if hands.is_present.sum() < 2 and self.wait <= 0:
+        if self.wait <= 0 and (hands.is_present.sum() < 2 or not fills(hands)):
             found = find_hands(self.predictor, frame, camera)
-            hands = max(hands, found, key=certainty)
+            if not fills(hands) or certainty(found) > certainty(hands):
+                hands = found
             self.wait = SEARCH_EVERY
         self._follow(hands)
         return hands

@@ -5,6 +5,8 @@ import sys
 import time
 from pathlib import Path
 
+import torch
+
 from common.hand.joints import HANDS
 from common.utils.camera import Camera, centred_camera, file_camera
 from common.utils.checkpoint import snapshot_epochs, snapshot_path
@@ -27,13 +29,22 @@ from main.viewer import write_viewer
 
 def load(args: argparse.Namespace, config: Config, default: Path) -> Predictor:
     """The network that the options name, said on the screen."""
-    device = parse_devices(args.gpu)[0]
+    device = one_device(args.gpu)
     checkpoint = choose_checkpoint(args, config, default)
     predictor = load_predictor(checkpoint, device, config.paths.smplx_path, threshold=args.threshold)
     print(f"hand model: {predictor.mano.name}{cli.describe_local_paths(config)}")
     print(f"weights: {predictor.weights}")
     print(f"device: {predictor.device}")
     return predictor
+
+
+def one_device(text: str | None) -> torch.device:
+    """--gpu as typed; besides what training takes, `mps`: a Mac's own GPU."""
+    if text != "mps":
+        return parse_devices(text)[0]
+    if not torch.backends.mps.is_available():
+        raise UserError("--gpu mps: this torch finds no GPU of a Mac here; use --gpu cpu")
+    return torch.device("mps")
 
 
 def choose_checkpoint(args: argparse.Namespace, config: Config, default: Path) -> Path:
@@ -58,7 +69,9 @@ class Session:
     def run(self, sources: list[Source]) -> None:
         """Every source; one that cannot be read is named, the rest is done. UserError at the end if any."""
         failures = []
-        for source in sources:
+        for number, source in enumerate(sources, 1):
+            of = f"{number} of {len(sources)}, " if len(sources) > 1 else ""
+            print(f"{of}{source.kind}: {source.place}{' (synthetic example)' if self.args.synthetic else ''}")
             try:
                 self._source(source)
             except UserError as error:
@@ -82,8 +95,6 @@ class Session:
             picture = read_image(source.place)
         args, size = self.args, (picture.shape[1], picture.shape[0])
         camera = self.camera(size) or file_camera(source.place, size)
-        synthetic = args.synthetic
-        print(f"picture: {source.place}{' (synthetic example)' if synthetic else ''}")
         with self.stages("network"):
             if args.bbox is not None or args.whole:
                 hands = self.predictor(picture, args.bbox, args.attention, camera)
@@ -93,7 +104,7 @@ class Session:
         self.send(hands, self.pictures)
         self.pictures += 1
         with self.stages("draw and write"):
-            paths = save(hands, self.output, source.stem, str(source.place), synthetic, args.save)
+            paths = save(hands, self.output, source.stem, str(source.place), args.synthetic, args.save)
             if args.viewer:
                 paths += self._viewer(hands, source)
         for path in paths:
@@ -109,7 +120,6 @@ class Session:
 
     def _video(self, source: Source) -> None:
         args = self.args
-        print(f"{source.kind}: {source.place}")
         options = VideoOptions(
             camera=self.camera,
             kinds=WHOLE_VIDEO if args.save == KINDS else args.save,

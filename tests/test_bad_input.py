@@ -117,6 +117,11 @@ def test_model_keys_belong_to_the_snapshot(refused):
     refused("--set channels: a snapshot knows its own", demo, *settings(channels=3))
 
 
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="a Mac with a GPU")
+def test_the_gpu_of_a_mac_that_is_none(refused):
+    refused("--gpu mps: this torch finds no GPU of a Mac here; use --gpu cpu", demo, "--gpu", "mps")
+
+
 # ---- what a test is given ----
 
 

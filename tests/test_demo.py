@@ -65,7 +65,8 @@ def test_nothing_to_read(tmp_path, name):
         ("--threshold 2 is no probability", ["--threshold", "2"]),
         ("cannot save stl: there are overlay", ["--save", "obj,stl"]),
         ("give --K or --focal, not both", ["--K", "1", "1", "1", "1", "--focal", "5"]),
-        ("more than 0 pixels", ["--focal", "-5"]),
+        ("a focal length more than 0 of them", ["--focal", "-5"]),
+        ("--K and --focal are numbers of pixels", ["--K", "900", "900", "nan", "5"]),
         ("give --bbox or --whole", ["--bbox", "1", "1", "1", "1", "--whole"]),
     ],
 )

@@ -43,7 +43,7 @@ class SeesSquares(nn.Module):
         v, u = (picture.mean(0) > 0.6).nonzero(as_tuple=True)
         if len(u) and 0.15 * 256 <= u.max() - u.min() <= 0.9 * 256:
             low, high = torch.stack([u.min(), v.min()]), torch.stack([u.max(), v.max()])
-            pred["present"] = torch.tensor([[3.0, -5.0]])
+            pred["present"] = torch.tensor([[5.0, -5.0]])
             pred["joints_img"][0, 0, :, :2] = low + self.spread * (high - low)
             size = float((high - low).max())
             joints = pred["joints"][0, 0, :, :2]
@@ -140,3 +140,10 @@ def test_a_hand_that_leaves_and_comes_back(predictor):
     assert not any(track(empty, camera).is_present.any() for _ in range(3))
     found = [track(there, camera).is_present[0] for _ in range(SEARCH_EVERY)]
     assert found[-1]
+
+
+def test_the_first_frame_of_a_video_is_searched(predictor):
+    picture, box = scene(500, 200, 200)
+    assert predictor(picture).is_present[0]  # in the whole picture, small
+    hands = Tracker(predictor)(picture, centred_camera((1280, 720)))
+    assert fills(hands) and overlap(hands_box(hands), box) > 0.85

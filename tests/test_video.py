@@ -141,6 +141,15 @@ def test_a_full_disk_under_a_video(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.skipif("GUI:                           NONE" not in cv2.getBuildInformation(), reason="windows")
+def test_a_window_without_windows(tmp_path, capfd):
+    make_video(tmp_path / "clip.mp4", [EXAMPLE] * 2)
+    command = ["--input", tmp_path / "clip.mp4", "--output", tmp_path / "out", "--gpu", "cpu", "--show"]
+    assert run(demo, *command) == 2
+    assert "--show needs a display and OpenCV with windows" in capfd.readouterr().err.splitlines()[-1]
+    assert not list((tmp_path / "out").iterdir())
+
+
 # ---- steadiness ----
 
 
