@@ -182,7 +182,7 @@ def main() -> None:
     mano = load_mano(config.paths.smplx_path)
     snapshot = load_snapshot(args.checkpoint)
     weights = describe_weights(args.checkpoint, snapshot)
-    print(f"weights: {weights}; hand model: {mano.name}")
+    print(f"weights: {weights}; hand model: {mano.name}, whose licence holds for the file")
     torch_network = Inference(model_from_snapshot(snapshot, mano), "cpu")
     content = export_network(model_from_snapshot(snapshot, mano), mano, weights)
     onnx_network = OnnxNetwork(content)
