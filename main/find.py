@@ -19,6 +19,7 @@ FILLS = 0.5  # share of the look's side that hands take up in a good crop: there
 WINDOW_SIDES = (1.0, 0.6)  # of the windows, in shorter sides of the picture
 STEP = 0.5  # of a window's side, at most, to the next one
 AROUND = 1.4  # side of a crop, in sides of the box of the joints in it
+AT_ONCE = 16  # windows in a batch
 LOOKS = 3  # at most, after the windows
 SETTLED = 0.8  # overlap of two boxes that are the same
 SEARCH_EVERY = 15  # frames of a video
@@ -39,14 +40,24 @@ def find_hands(
     camera, picture = camera or own_camera(picture, pixels), pixels
     best = predictor(picture, camera=camera)
     if not fills(best):
-        boxes = windows(best.image_size)
-        seen = predictor.batch([picture] * len(boxes), boxes, camera)
+        seen = look_at(predictor, picture, windows(best.image_size), camera)
         chosen = agreed_look([best, *seen])
         if chosen is not None:
             best = settle(predictor, picture, camera, chosen)
     if attention:
         return predictor(picture, best.box, True, camera)
     return best
+
+
+def look_at(
+    predictor: Predictor, picture: NDArray[np.uint8], boxes: list[NDArray], camera: Camera
+) -> list[TwoHands]:
+    """A look at each box, a few at once: a panorama has many windows, and memory an end."""
+    looks = []
+    for start in range(0, len(boxes), AT_ONCE):
+        some = boxes[start : start + AT_ONCE]
+        looks += predictor.batch([picture] * len(some), some, camera)
+    return looks
 
 
 def settle(predictor: Predictor, picture: NDArray[np.uint8], camera: Camera, look: TwoHands) -> TwoHands:

@@ -55,6 +55,7 @@ class VideoRun:
         self.track = Tracker(predictor)
         self.smooth = Smoother(predictor.mano) if options.smooth else None
         self.rows: list[dict[str, NDArray]] = []
+        self.at_end = False  # whether the last frame was read, not only the last that was asked for
 
     def run(self, source: Source, folder: Path) -> list[Path]:
         """Writes <stem>.mp4, .jsonl and .npz, and what else was asked for per frame in <stem>/."""
@@ -67,19 +68,19 @@ class VideoRun:
             if "json" in kinds:
                 lines = files.enter_context(LinesWriter(folder / f"{source.stem}.jsonl"))
                 paths.append(lines.path)
-            for number, frame, seconds in self._frames(reader):
-                hands = self._look(frame, seconds)
-                if self.options.send:
-                    self.options.send(hands, number)
-                if lines:
-                    lines.write(self._line(hands, source, number, seconds))
-                if video or self.options.show:
-                    self._paint(hands, video)
-                with self.stages("write files"):
-                    self._keep(hands, source, folder, number)
-            early = reader.ended_early() if self.options.most is None else ""
-        if early:
-            print(f"note: {early}", file=sys.stderr)
+            with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends a video in order
+                for number, frame, seconds in self._frames(reader):
+                    hands = self._look(frame, seconds)
+                    if self.options.send:
+                        self.options.send(hands, number)
+                    if lines:
+                        lines.write(self._line(hands, source, number, seconds))
+                    if video or self.options.show:
+                        self._paint(hands, video)
+                    with self.stages("write files"):
+                        self._keep(hands, source, folder, number)
+        if self.at_end and reader.ended_early():
+            print(f"note: {reader.ended_early()}", file=sys.stderr)
         if self.rows:
             paths.append(folder / f"{source.stem}.npz")
             stacked = {key: np.stack([row[key] for row in self.rows]) for key in self.rows[0]}
@@ -87,17 +88,18 @@ class VideoRun:
         return paths
 
     def _frames(self, reader: VideoReader) -> Iterator[tuple[int, Picture, float]]:
-        """Number, frame and seconds since the first one; Ctrl-C and q in the window end it in order."""
+        """Number, frame and seconds since the first one; q in the window ends it."""
         most, frames, start = self.options.most, iter(reader), None
         total = min(reader.count or most or 0, most or reader.count) or None
-        with tqdm(total=total, unit="frame", disable=None) as bar, contextlib.suppress(KeyboardInterrupt):
+        live = isinstance(reader.place, int)
+        with tqdm(total=total, unit="frame", disable=None) as bar:
             for number in range(most or sys.maxsize):
                 with self.stages("read"):
                     frame = next(frames, None)
                 if frame is None:
+                    self.at_end = True
                     return
                 start = time.perf_counter() if start is None else start
-                live = reader.count == 0
                 yield number, frame, time.perf_counter() - start if live else number / reader.fps
                 bar.update()
                 if self.options.show and cv2.waitKey(1) & 0xFF == ord("q"):

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import sys
 
 import numpy as np
@@ -10,16 +11,17 @@ import torch
 
 from common.nets.graph import grid_graph, mesh_graph
 from common.nets.layers import PlainAttention
-from common.nets.onnx_network import OnnxNetwork
+from common.nets.onnx_network import NAMES_IN_FILE, OnnxNetwork
 from common.utils.errors import UserError
 from main import demo
+from main.cli import ROOT
 from main.config import override
 from main.model import build_model
 from main.predictor import Predictor, load_predictor
 from main.presets import preset
 from tests.scripts import run
 from tests.test_inference import NETWORKS, pictures
-from tool.export_onnx import GatheredGraph, OneHeadAttention, export_network, largest_difference
+from tool.export_onnx import OUTPUTS, GatheredGraph, OneHeadAttention, export_network, largest_difference
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -103,6 +105,14 @@ def test_gathered_sums_are_the_sums(make, hands):
 def test_attention_of_one_head_is_attention():
     layer, x, context = PlainAttention(8), torch.rand(2, 3, 8), torch.rand(2, 5, 8)
     torch.testing.assert_close(OneHeadAttention(layer)(x, context), layer(x, context))
+
+
+def test_the_page_names_every_output():
+    rows = re.findall(
+        r"^\| (`.*?) \|", (ROOT / "docs" / "export.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert named == {NAMES_IN_FILE.get(key, key) for key in OUTPUTS}
 
 
 def test_a_difference_is_seen():

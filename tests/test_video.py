@@ -17,6 +17,7 @@ from common.utils.one_euro import OneEuro
 from common.utils.stages import Stages
 from common.utils.video import VideoReader, VideoWriter
 from main import demo
+from main.find import Tracker
 from main.predictor import Predictor
 from main.smooth import Smoother, nearest_rotations
 from tests.scripts import run
@@ -98,6 +99,26 @@ def test_a_video_that_ends_early(tmp_path, capsys):
     said = capsys.readouterr().err
     count = len((tmp_path / "cut.jsonl").read_text().splitlines())
     assert 0 < count < 10 and f"ends early: {count} of" in said
+
+
+def test_control_c_ends_a_video_in_order(tmp_path, monkeypatch, capsys):
+    make_video(tmp_path / "clip.mp4", [EXAMPLE] * 5)
+    follow, frames = Tracker.__call__, []
+
+    def interrupted(self, frame, camera):
+        frames.append(frame)
+        if len(frames) == 3:
+            raise KeyboardInterrupt
+        return follow(self, frame, camera)
+
+    monkeypatch.setattr(Tracker, "__call__", interrupted)
+    out = tmp_path / "out"
+    assert run(demo, "--input", tmp_path / "clip.mp4", "--output", out, "--gpu", "cpu") == 0
+    assert len((out / "clip.jsonl").read_text().splitlines()) == 2
+    with VideoReader(out / "clip.mp4") as reader:
+        assert len(list(reader)) == 2
+    assert {path.name for path in out.iterdir()} == {"clip.jsonl", "clip.mp4", "clip.npz"}
+    assert "ends early" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from common.hand.mano import load_mano
 from common.show import vis
 from common.show.figures import comparison, prediction_overlay
 from common.utils.errors import UserError
-from common.utils.files import write_json, write_obj, write_picture
+from common.utils.files import LinesWriter, write_json, write_obj, write_picture
 from common.utils.image import read_image
 from tests.obj_file import read_obj
 from tests.two_hands import make_batch, perfect
@@ -122,3 +122,25 @@ def test_json_is_strict_and_a_bad_place_is_a_user_error(tmp_path):
     assert json.loads((tmp_path / "a.json").read_text()) == {"x": None}
     with pytest.raises(UserError, match="cannot write"):
         write_json(tmp_path / "a.json" / "b.json", {})
+
+
+def test_lines_appear_when_they_are_whole(tmp_path):
+    with LinesWriter(tmp_path / "a" / "x.jsonl") as lines:
+        lines.write("1")
+        lines.write("2")
+        assert not (tmp_path / "a" / "x.jsonl").exists()
+    assert (tmp_path / "a" / "x.jsonl").read_text() == "1\n2\n"
+    with pytest.raises(ZeroDivisionError), LinesWriter(tmp_path / "a" / "x.jsonl") as lines:
+        lines.write("3")
+        raise ZeroDivisionError
+    assert (tmp_path / "a" / "x.jsonl").read_text() == "1\n2\n" and len(list(tmp_path.rglob("*.*"))) == 1
+    with pytest.raises(UserError, match="cannot write"), LinesWriter(tmp_path / "a" / "x.jsonl" / "y"):
+        pass
+
+
+def test_a_box_is_an_outline():
+    drawn = vis.draw_box(np.zeros((40, 50, 3), np.uint8), np.array([10.0, 5, 20, 30]))
+    rows, columns = np.nonzero(drawn.any(-1))
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (5, 34, 10, 29)
+    assert not drawn[6:34, 11:29].any()
+    assert not vis.draw_box(np.zeros((40, 50, 3), np.uint8), np.array([-1e9, -1e9, 2e9, 2e9])).any()

@@ -20,7 +20,6 @@ from torch.nn import functional as F
 
 from common.hand.joints import JOINT_NAMES
 from common.hand.mano import ManoLayer, load_mano
-from common.nets.costs import forward_ms
 from common.nets.graph import Graph
 from common.nets.inference import Inference
 from common.nets.layers import PlainAttention
@@ -29,6 +28,7 @@ from common.utils.checkpoint import load_snapshot
 from common.utils.errors import UserError, run_script
 from common.utils.files import require_writable, write_bytes
 from common.utils.geometry import IMAGE_SIZE
+from common.utils.timing import seconds_each
 from main import cli
 from main.config import Config, override
 from main.model import model_from_snapshot
@@ -182,7 +182,7 @@ def main() -> None:
     mano = load_mano(config.paths.smplx_path)
     snapshot = load_snapshot(args.checkpoint)
     weights = describe_weights(args.checkpoint, snapshot)
-    print(f"weights: {weights}; hand model: {mano.name}")
+    print(f"weights: {weights}; hand model: {mano.name}, whose licence holds for the file")
     torch_network = Inference(model_from_snapshot(snapshot, mano), "cpu")
     content = export_network(model_from_snapshot(snapshot, mano), mano, weights)
     onnx_network = OnnxNetwork(content)
@@ -197,8 +197,8 @@ def main() -> None:
     for count in (1, 8):
         img = pictures(count)
         forwards = {"torch": lambda img=img: torch_network(img), "ONNX": lambda img=img: onnx_network(img)}
-        times = forward_ms(forwards, torch.device("cpu"), args.rounds)
-        words = ", ".join(f"{name} {ms:.1f} ms" for name, ms in times.items())
+        times = seconds_each(forwards, torch.device("cpu"), args.rounds)
+        words = ", ".join(f"{name} {1000 * seconds.median:.1f} ms" for name, seconds in times.items())
         print(f"batch {count}, {torch.get_num_threads()} threads: {words}")
 
 
