@@ -68,7 +68,8 @@ class OnnxNetwork:
             raise UserError(f"{name} is not a readable ONNX file: {reason}") from None
         self.about = _read_about(self.session.get_modelmeta().custom_metadata_map, name)
         self.outputs = [output.name for output in self.session.get_outputs()]
-        self.keys = [{v: k for k, v in NAMES_IN_FILE.items()}.get(name, name) for name in self.outputs]
+        ours = {theirs: key for key, theirs in NAMES_IN_FILE.items()}
+        self.keys = [ours.get(output, output) for output in self.outputs]
 
     def __call__(self, img: Tensor) -> dict[str, Tensor]:
         values = self.session.run(self.outputs, {INPUT: img.cpu().contiguous().numpy()})

@@ -82,6 +82,7 @@ if (points.length) {
 const size = points.length ? Math.max(...points.map((point) => point.distanceTo(middle))) : depth / 2;
 
 const renderer = new THREE.WebGLRenderer({ canvas, antialias: true });
+renderer.setClearColor(0x202226);
 const controls = new THREE.OrbitControls(camera, canvas);
 controls.addEventListener("change", draw);
 let current = "picture";
