@@ -107,14 +107,17 @@ def make_deterministic() -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
+def require_equal_parts(batch_size: int, parts: int) -> None:
+    if batch_size % parts:
+        raise UserError(
+            f"train.accumulate={parts}: train.batch_size={batch_size} cannot be cut into so many equal parts"
+        )
+
+
 def build_trainer(config: Config, mano: ManoLayer, device: torch.device, log: RunLog) -> Trainer:
     """The network, its losses and its data, ready for this process's share of the first epoch."""
     settings = config.train
-    if settings.batch_size % settings.accumulate:
-        raise UserError(
-            f"train.accumulate={settings.accumulate}: train.batch_size={settings.batch_size} cannot be cut "
-            "into so many equal parts"
-        )
+    require_equal_parts(settings.batch_size, settings.accumulate)
     loader = build.training_data(config, mano, log.say)
     torch.manual_seed(settings.seed)  # initial weights; data sets draw from seeds of their own
     model = build_model(config.model, mano)

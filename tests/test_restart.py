@@ -204,24 +204,31 @@ def test_the_second_signal_acts_as_ever():
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(1)
-    noted = []
-    with StopRequest(patient=True, react=noted.append):
+    with StopRequest(patient=True) as request:
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGTERM)
-    assert noted == [signal.SIGTERM] * 2
+        assert request.number == signal.SIGTERM
 
 
-def worker(batches):
-    """A loader that starts a process with its first batch, which says whether it hears of Ctrl-C."""
-    program = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+def hears(batches):
+    """A process says whether it hears of Ctrl-C, then come the batches."""
+    program = "import signal; print(signal.getsignal(signal.SIGINT) != signal.SIG_IGN)"
     yield subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip()
     yield from batches
 
 
-def test_loader_processes_do_not_hear_of_ctrl_c():
-    assert list(deaf_workers(worker([1, 2]))) == ["True", 1, 2]
+class StartsAtOnce:
+    """A loader whose processes start before it is asked for a batch."""
+
+    def __iter__(self):
+        return iter(list(hears([1, 2])))
+
+
+@pytest.mark.parametrize("loader", [hears([1, 2]), StartsAtOnce()])
+def test_loader_processes_do_not_hear_of_ctrl_c(loader):
+    assert list(deaf_workers(loader)) == ["False", 1, 2]
     assert list(deaf_workers([])) == []
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert signal.getsignal(signal.SIGINT) != signal.SIG_IGN
 
 
 def test_two_processes_end_together(tmp_path):

@@ -98,9 +98,9 @@ def launch(work: Callable[..., None], devices: list[torch.device], *args: Any) -
         port = probe.getsockname()[1]
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # the error says enough
     context = mp.spawn(_process, args=(work, devices, port, args), nprocs=len(devices), join=False)
-    with StopRequest(react=lambda number: _pass_on(number, context.pids())) as request:
+    with StopRequest() as request:
         try:
-            _wait(context)
+            _wait(context, request)
         except Exception:  # processes that a signal has ended have nothing to tell
             if request.number is None:
                 raise
@@ -108,11 +108,13 @@ def launch(work: Callable[..., None], devices: list[torch.device], *args: Any) -
         sys.exit(128 + request.number)
 
 
-def _wait(context: mp.ProcessContext) -> None:
-    """For all processes, or the first one that fails."""
+def _wait(context: mp.ProcessContext, request: StopRequest) -> None:
+    """For all processes, or the first one that fails; a request to stop is passed on until they end, for one
+    that is just starting may not hear it."""
     try:
-        while not context.join():
-            pass
+        while not context.join(timeout=1):
+            if request.number is not None:
+                _pass_on(request.number, context.pids())
     except mp.ProcessExitedException as error:
         if error.exit_code in STOPPED:
             sys.exit(error.exit_code)

@@ -2,7 +2,7 @@
 
 import itertools
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -13,11 +13,10 @@ class StopRequest:
     """While it is entered, the first signal is noted in `number`, and the second one acts as ever.
 
     patient: later ones are noted too, for a process whose parent passes signals on that it got itself.
-    react: called with the number of every noted signal.
     """
 
-    def __init__(self, patient: bool = False, react: Callable[[int], None] | None = None):
-        self.patient, self.react = patient, react
+    def __init__(self, patient: bool = False):
+        self.patient = patient
         self.number: int | None = None
         self.before: dict[int, Any] = {}
 
@@ -27,8 +26,6 @@ class StopRequest:
 
     def note(self, number: int, frame: FrameType | None) -> None:
         self.number = number
-        if self.react is not None:
-            self.react(number)
         if not self.patient:
             self.restore()
 
@@ -41,14 +38,13 @@ class StopRequest:
 
 
 def deaf_workers(batches: Iterable[Any]) -> Iterator[Any]:
-    """Batches of a loader whose processes, which the first one starts, never hear of Ctrl-C: it reaches all
-    of a terminal, but is for the process that they work for, which ends them. Windows cannot do that."""
-    iterator = iter(batches)
-    if hasattr(signal, "pthread_sigmask"):
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # children keep it
-        try:
-            first = list(itertools.islice(iterator, 1))
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        yield from first
+    """Batches of a loader whose processes, which run before the first one comes, never hear of Ctrl-C: it
+    reaches all of a terminal, but is for the process that they work for, which ends them."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # children keep it
+    try:
+        iterator = iter(batches)
+        first = list(itertools.islice(iterator, 1))
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    yield from first
     yield from iterator
