@@ -13,7 +13,8 @@ from common.utils.files import require_writable
 from common.utils.udp import parse_address
 from main import cli
 from main.config import Config, override
-from main.sources import KINDS, known_kinds, list_sources
+from main.demonstration.sources import list_sources
+from main.result.kinds import KINDS, known_kinds
 
 WEIGHTS = cli.ROOT / "main" / "weights" / "lgnet_small.pth"
 EXAMPLE = cli.ROOT / "main" / "example.png"
@@ -97,7 +98,7 @@ def main(argv: list[str] | None = None) -> None:
     output = args.output or cli.ROOT / config.paths.output_dir / "demo"
     require_writable(output / "demo")
     # Here, not above: torch takes seconds to come, and what was mistyped has been told by now.
-    from main.session import Session, load
+    from main.demonstration.session import Session, load
 
     args.synthetic = args.input is None
     predictor = load(args, config, WEIGHTS)

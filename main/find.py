@@ -13,7 +13,7 @@ from common.utils.camera import Camera
 from common.utils.image import square_box, tight_box
 from common.utils.pixels import as_picture
 from main.predictor import Picture, Predictor, own_camera
-from main.two_hands import TwoHands
+from main.result.two_hands import TwoHands
 
 FILLS = 0.5  # share of the look's side that hands take up in a good crop: there is nothing to look for
 WINDOW_SIDES = (1.0, 0.6)  # of the windows, in shorter sides of the picture

@@ -25,9 +25,9 @@ from common.utils.errors import UserError
 from common.utils.geometry import IMAGE_SIZE
 from common.utils.image import apply_affine, crop_affine, square_box, warp
 from common.utils.pixels import as_picture
-from main.hand_values import PRESENT
 from main.model import model_from_snapshot
-from main.two_hands import TwoHands
+from main.result.hand_values import PRESENT
+from main.result.two_hands import TwoHands
 
 SMALLEST = 16  # pixels a side; nothing smaller can show a hand
 ATTENTION = ("local", "global")

@@ -16,10 +16,10 @@ from common.utils.errors import UserError
 from common.utils.image import read_image
 from data.Synthetic.stream import SyntheticStream
 from main.config import override
-from main.export import save
 from main.model import build_model
 from main.predictor import load_predictor
 from main.presets import preset
+from main.result.export import save
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -12,7 +12,7 @@ from PIL import Image
 from common.utils.errors import UserError
 from common.utils.image import read_image
 from main import cli, demo
-from main.sources import list_sources
+from main.demonstration.sources import list_sources
 from tests.scripts import run
 
 EXAMPLE = read_image(demo.EXAMPLE)

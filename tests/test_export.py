@@ -22,7 +22,7 @@ from main.predictor import Predictor
 from tests.obj_file import read_obj
 from tests.test_predictor import Fixed, grey
 
-SCHEMA = json.loads((cli.ROOT / "main" / "two_hands.schema.json").read_text())
+SCHEMA = json.loads((cli.ROOT / "main" / "result" / "two_hands.schema.json").read_text())
 LOGITS = {"both": (4.0, 4.0), "right": (4.0, -4.0), "left": (-4.0, 4.0), "none": (-4.0, -4.0)}
 
 

@@ -11,8 +11,8 @@ from torch import nn
 from common.hand.mano import load_mano
 from common.utils.errors import UserError
 from common.utils.image import read_image
-from main.export import save
 from main.predictor import Predictor
+from main.result.export import save
 from tests.obj_file import read_obj
 from tests.two_hands import make_batch, perfect
 

@@ -22,7 +22,7 @@ from common.utils.udp import UdpSender, parse_address
 from examples import udp_receiver
 from main import demo
 from main.predictor import Predictor
-from main.stream import DATAGRAM, encode, quaternions
+from main.result.stream import DATAGRAM, encode, quaternions
 from tests.scripts import run
 from tests.test_predictor import Fixed, grey
 from tests.test_video import EXAMPLE, make_video

@@ -17,9 +17,9 @@ from common.utils.one_euro import OneEuro
 from common.utils.stages import Stages
 from common.utils.video import VideoReader, VideoWriter
 from main import demo
+from main.demonstration.smooth import Smoother, nearest_rotations
 from main.find import Tracker
 from main.predictor import Predictor
-from main.smooth import Smoother, nearest_rotations
 from tests.scripts import run
 from tests.test_export import SCHEMA
 from tests.test_predictor import Fixed, grey

@@ -10,7 +10,7 @@ import pytest
 
 from common.utils.camera import Camera
 from main.predictor import Predictor
-from main.viewer import PAGE, write_viewer
+from main.result.viewer import PAGE, write_viewer
 from tests import chromium
 from tests.test_predictor import Fixed, grey
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from common.show.vis import Picture
-from main import describe, draw, export
-from main.hand_values import HandValues
-from main.sources import KINDS
+from main.result import describe, draw, export
+from main.result.hand_values import HandValues
+from main.result.kinds import KINDS
 
 
 class TwoHands(HandValues):

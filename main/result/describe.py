@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.hand.joints import HANDS, JOINT_NAMES, MANO_JOINT_NAMES
-from main.hand_values import HandValues
+from main.result.hand_values import HandValues
 
 FORMAT = "two-hands/3"
 UNITS = {

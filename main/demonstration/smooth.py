@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from common.hand.joints import HANDS
 from common.hand.mano import ManoLayer
 from common.utils.one_euro import OneEuro
-from main.two_hands import TwoHands
+from main.result.two_hands import TwoHands
 
 GAP = 0.5  # seconds without a hand after which its track ends
 SHAPE_SECONDS = 2.0  # of a track, over which its shape is averaged; then it stays

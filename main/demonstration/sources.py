@@ -1,10 +1,9 @@
-"""What `--input` names: pictures, videos or a camera, what results are called, and which there are.
+"""What `--input` names: pictures, videos or a camera, and what their results are called.
 
 No torch here: a mistyped path is told at once.
 """
 
 import glob
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,6 @@ PICTURES = {
     *(".ppm", ".pgm", ".pbm", ".pnm", ".gif", ".heic", ".heif"),
 }
 VIDEOS = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp"}
-KINDS = ("overlay", "skeleton", "views", "obj", "ply", "glb", "npz", "json")  # of results
 UNREADABLE = {".heic", ".heif"}  # OpenCV has no decoder for what iPhones write
 
 
@@ -92,11 +90,3 @@ def require_readable(source: Source) -> None:
     """UserError with the way out for pictures that nobody here can decode."""
     if source.kind == "picture" and source.place.suffix.lower() in UNREADABLE:
         raise UserError(f"cannot read the picture {source.place}: HEIC is not supported, save it as JPEG")
-
-
-def known_kinds(kinds: Collection[str]) -> tuple[str, ...]:
-    """Those of KINDS; UserError on what is none."""
-    unknown = set(kinds) - set(KINDS)
-    if unknown:
-        raise UserError(f"cannot save {', '.join(sorted(unknown))}: there are {', '.join(KINDS)}")
-    return tuple(kind for kind in KINDS if kind in kinds)

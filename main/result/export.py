@@ -14,10 +14,10 @@ from common.utils.files import write_bytes, write_json, write_obj, write_picture
 from common.utils.geometry import IMAGE_SIZE
 from common.utils.image import warp
 from common.utils.meshes import Mesh, write_glb, write_ply
-from main import draw
-from main.describe import FRAMES, METRIC, NOT_METRIC, arrays, to_dict
-from main.hand_values import HandValues
-from main.sources import KINDS, known_kinds
+from main.result import draw
+from main.result.describe import FRAMES, METRIC, NOT_METRIC, arrays, to_dict
+from main.result.hand_values import HandValues
+from main.result.kinds import KINDS, known_kinds
 
 PICTURES = {"skeleton": draw.skeleton, "views": draw.views}  # beside the overlay, where there is a hand
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from common.hand.joints import BONES, HANDS
 from common.show.figures import HAND_COLORS, three_views
 from common.show.vis import Picture, caption, draw_box, draw_meshes, draw_skeleton
-from main.hand_values import HandValues
+from main.result.hand_values import HandValues
 
 BONES_ACROSS = 200  # so many bones beside each other are as wide as the crop
 VIEW_SIDE = 512  # pixels of each of the three views

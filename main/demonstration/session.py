@@ -17,14 +17,15 @@ from common.utils.stages import Stages
 from common.utils.udp import UdpSender
 from main import cli
 from main.config import Config
-from main.export import save
+from main.demonstration.sources import Source, require_readable
+from main.demonstration.video import WHOLE_VIDEO, VideoOptions, VideoRun
 from main.find import find_hands
 from main.predictor import Predictor, load_predictor
-from main.sources import KINDS, Source, require_readable
-from main.stream import encode
-from main.two_hands import TwoHands
-from main.video import WHOLE_VIDEO, VideoOptions, VideoRun
-from main.viewer import write_viewer
+from main.result.export import save
+from main.result.kinds import KINDS
+from main.result.stream import encode
+from main.result.two_hands import TwoHands
+from main.result.viewer import write_viewer
 
 
 def load(args: argparse.Namespace, config: Config, default: Path) -> Predictor:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from common.hand.joints import HANDS
 from common.show.figures import HAND_COLORS
 from common.utils.files import write_bytes
-from main.hand_values import HandValues
+from main.result.hand_values import HandValues
 
 PAGE = Path(__file__).parent / "viewer_page"
 LARGEST = 1600  # pixels, longer side of the picture in the file

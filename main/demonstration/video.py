@@ -19,14 +19,14 @@ from common.utils.errors import UserError
 from common.utils.files import LinesWriter
 from common.utils.stages import Stages
 from common.utils.video import VideoReader, VideoWriter
-from main import draw
-from main.describe import arrays, numbers
-from main.export import save, write_npz
+from main.demonstration.smooth import Smoother
+from main.demonstration.sources import Source
 from main.find import Tracker
 from main.predictor import Box, Predictor
-from main.smooth import Smoother
-from main.sources import Source
-from main.two_hands import TwoHands
+from main.result import draw
+from main.result.describe import arrays, numbers
+from main.result.export import save, write_npz
+from main.result.two_hands import TwoHands
 
 LARGEST = 1920  # pixels, longer side of the video that is written
 TITLE = "LGNet"  # of the live window
@@ -35,7 +35,7 @@ WHOLE_VIDEO = ("overlay", "json", "npz")  # kinds of results that a video has on
 
 @dataclass(frozen=True)
 class VideoOptions:
-    """camera: of frames (width, height), None for the default; kinds: of main/sources.py's KINDS."""
+    """camera: of frames (width, height), None for the default; kinds: of KINDS."""
 
     camera: Callable[[tuple[int, int]], Camera | None]
     kinds: tuple[str, ...] = WHOLE_VIDEO

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from common.utils.geometry import matrix_to_quaternion
-from main.hand_values import HandValues
+from main.result.hand_values import HandValues
 
 MAGIC, VERSION = b"LGN2", 1
 METRIC = 4  # in `flags`, beside 1 for the right and 2 for the left hand

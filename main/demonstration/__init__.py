@@ -1,0 +1,1 @@
+"""What demo.py does: sources, videos, smoothing, one run from end to end."""
