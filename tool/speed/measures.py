@@ -153,7 +153,7 @@ def training(config: Config, mano: ManoLayer, device: torch.device, plan: Plan) 
     with tempfile.TemporaryDirectory() as folder, RunLog(Path(folder), quiet=True) as log:
         release(device)
         trainer = ready(config, mano, device, log)
-        batch = add_targets(to_device(next(iter(trainer.loader)), device), mano)
+        batch = to_device(next(iter(trainer.loader)), device)
         step = {"step": partial(trainer.train_step, batch)}
         seconds = seconds_each(step, device, plan.rounds, plan.repeats)["step"]
         peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
@@ -169,7 +169,7 @@ def stream(config: Config, mano: ManoLayer, device: torch.device, plan: Plan) ->
         batches = endless(trainer.loader)
 
         def step() -> None:
-            trainer.train_step(add_targets(to_device(next(batches), device), mano))
+            trainer.train_step(next(batches))
 
         calls = {"loader": partial(next, batches), "step": step}
         # one after the other: workers that fill a queue during a step would make the loader look fast
