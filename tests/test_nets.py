@@ -143,6 +143,15 @@ def test_graph_part_starts_as_identity_and_learns(kind):
     assert any(g.abs().max() > 0 for g in gradients), "the graph part is dead"
 
 
+@pytest.mark.parametrize(("steady", "learns"), [(True, True), (False, False)])
+def test_a_steady_convolution_cannot_be_silenced(steady, learns):
+    torch.manual_seed(0)
+    conv = GINConv(grid_graph(2), 8, 3, 16, steady)
+    nn.init.constant_(conv.mlp[0].bias, -1000)  # an optimizer's wild step
+    conv(torch.rand(2, 4, 8)).square().sum().backward()
+    assert bool(conv.mlp[0].weight.grad.abs().max() > 0) == learns
+
+
 def test_the_tail_of_a_stack_is_as_wide_as_the_stack():
     """Coordinates behind a hidden layer of three ReLUs die with these."""
     tail = GraphStack("gin", grid_graph(2), 8, 16, 3)[-1].mlp

@@ -75,7 +75,9 @@ class AlignedMeshStage(nn.Module):
         self.presence = PerHand(lambda: PresenceHead(adapted))
         self.pooled_norm = nn.LayerNorm(adapted)
         seen = 2 * (adapted + NUM_JOINTS * 3) + 4
-        self.rel_trans = nn.Sequential(nn.Linear(seen, channels), nn.ReLU(), nn.Linear(channels, 3))
+        self.rel_trans = nn.Sequential(  # without the norm its ReLUs die, nearly all of them
+            nn.Linear(seen, channels), nn.LayerNorm(channels), nn.ReLU(), nn.Linear(channels, 3)
+        )
         start_at(self.rel_trans[-1], torch.zeros(3))
         for hand in self.shape.hands:
             start_at(hand[-1], torch.zeros(10))

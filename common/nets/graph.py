@@ -65,11 +65,16 @@ def mesh_graph(faces: Tensor) -> Graph:
 
 
 class GINConv(nn.Module):
-    """Graph isomorphism convolution, eps = 0: MLP(h + sum of neighbours); width: of its hidden layer."""
+    """Graph isomorphism convolution, eps = 0: MLP(h + sum of neighbours); width: of its hidden layer.
 
-    def __init__(self, graph: Graph, inputs: int, outputs: int, width: int):
+    steady: each node's hidden layer is normalised before its ReLU. Sums of neighbours are large: without
+    it and a BatchNorm behind them, a step of the optimizer moves the outputs far, and the next ones silence
+    every unit for good (seen: all 64 of them).
+    """
+
+    def __init__(self, graph: Graph, inputs: int, outputs: int, width: int, steady: bool = False):
         super().__init__()
-        self.graph = graph
+        self.graph, self.steady = graph, steady
         self.mlp = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,15 +84,17 @@ class GINConv(nn.Module):
             x = x + self.graph.sum(x) + first.bias
         else:
             x = first(x + self.graph.sum(x))
+        if self.steady:
+            x = F.layer_norm(x, x.shape[-1:])
         return second(activation(x))
 
 
 class ChebConv(nn.Module):
     """Chebyshev spectral convolution with K = 3 terms (Defferrard et al. 2016)."""
 
-    def __init__(self, graph: Graph, inputs: int, outputs: int, width: int):
+    def __init__(self, graph: Graph, inputs: int, outputs: int, width: int, steady: bool = False):
         super().__init__()
-        self.graph = graph  # width: GIN's alone
+        self.graph = graph  # width, steady: GIN's alone
         self.linear = nn.Linear(3 * inputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -122,10 +129,13 @@ class GraphStack(nn.Sequential):
     """Head block, three residual blocks, tail convolution: the graph net of both graph parts.
 
     With "gin" this is the figure's stack; "cheb" follows the supplement's text instead: three
-    Chebyshev blocks in all, the last one without its normalisation.
+    Chebyshev blocks in all, the last one without its normalisation. steady_tail: see GINConv; for outputs
+    that no BatchNorm follows.
     """
 
-    def __init__(self, kind: str, graph: Graph, inputs: int, hidden: int, outputs: int):
+    def __init__(
+        self, kind: str, graph: Graph, inputs: int, hidden: int, outputs: int, steady_tail: bool = False
+    ):
         conv = GRAPH_CONVS[kind]
 
         def block(width: int) -> GraphBlock:
@@ -134,5 +144,6 @@ class GraphStack(nn.Sequential):
         middle = [block(hidden)]
         if kind == "gin":
             middle = [GraphResBlock(block(hidden), block(hidden)) for _ in range(3)]
-        # three outputs behind three ReLUs would be dead as soon as these three are
-        super().__init__(block(inputs), *middle, conv(graph, hidden, outputs, max(hidden, outputs)))
+        # three outputs behind three ReLUs would be dead as soon as these three are: hence the width
+        tail = conv(graph, hidden, outputs, max(hidden, outputs), steady_tail)
+        super().__init__(block(inputs), *middle, tail)

@@ -49,7 +49,7 @@ class RefineStage(nn.Module):
             inputs += 2 + 3 + 2 * NUM_JOINTS
         self.padding = -inputs % 8  # odd widths fall on slow matrix kernels
         graph = mesh_graph(mano.faces[RIGHT])
-        self.graph = GraphStack(refine_graph, graph, inputs + self.padding, hidden, 3)
+        self.graph = GraphStack(refine_graph, graph, inputs + self.padding, hidden, 3, steady_tail=True)
         self.start_at_rough()
 
     def start_at_rough(self) -> None:
