@@ -121,6 +121,8 @@ class Session:
 
     def _video(self, source: Source) -> None:
         args = self.args
+        if args.viewer:
+            print("note: --viewer is for pictures; a video has none", file=sys.stderr)
         options = VideoOptions(
             camera=self.camera,
             kinds=WHOLE_VIDEO if args.save == KINDS else args.save,
