@@ -22,6 +22,7 @@ from common.utils.interrupt import StopRequest, deaf_workers
 from common.utils.logger import RunLog
 from common.utils.optimisation import freeze_unread, moving_average, warmup_cosine
 from common.utils.progress import FORECAST, Progress, Waiting
+from common.utils.timing import wait_for
 
 Batch = dict[str, Any]
 
@@ -285,8 +286,7 @@ def evaluate(
     def timed(name: str, call: Callable[..., Any], *args: Any) -> Any:
         start = time.perf_counter()
         result = call(*args)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        wait_for(device)
         spent[name] += time.perf_counter() - start
         return result
 

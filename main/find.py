@@ -86,7 +86,12 @@ def hands_box(hands: TwoHands) -> NDArray | None:
 
     Of a look at a whole picture the heat maps know better than the mesh where hands are.
     """
-    return tight_box(hands.joints_2d_heatmap, hands.is_present[:, None].repeat(21, 1))
+    return box_of_present(hands, hands.joints_2d_heatmap)
+
+
+def box_of_present(hands: TwoHands, joints: NDArray) -> NDArray | None:
+    """x, y, w, h around the joints (2,21,2) of the hands that are present; None without."""
+    return tight_box(joints, np.broadcast_to(hands.is_present[:, None], joints.shape[:2]))
 
 
 def fills(hands: TwoHands) -> bool:
@@ -163,7 +168,7 @@ class Tracker:
         if not hands.is_present.any():
             self.box = None  # the whole picture
             return
-        joints = tight_box(hands.joints_2d, hands.is_present[:, None].repeat(21, 1))
+        joints = box_of_present(hands, hands.joints_2d)
         width, height = hands.image_size
         around = square_box(joints, AROUND)
         inside = (around[:2] < [width, height]).all() and (around[:2] + around[2:] > 0).all()

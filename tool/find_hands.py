@@ -26,7 +26,7 @@ from common.hand.mano import ManoLayer
 from common.show.vis import Picture, draw_box, side_by_side, stack, to_picture
 from common.targets import add_targets
 from common.utils.camera import centred_camera
-from common.utils.errors import UserError, run_script
+from common.utils.errors import run_script
 from common.utils.files import require_writable, write_picture
 from common.utils.image import read_image, square_box, tight_box
 from data.Synthetic.photos import ACROSS, ATLAS_FILE, TILE, TILES
@@ -34,6 +34,7 @@ from data.Synthetic.test_set import SyntheticTestSet
 from main.cli import ROOT
 from main.find import AROUND, find_hands, hands_box, overlap
 from main.predictor import Predictor, load_predictor
+from tool.photo_pairs import read_pairs
 
 WIDTH, HEIGHT = 1280, 720
 NARROWEST, WIDEST = 0.15, 0.6  # of the width, a pasted picture
@@ -64,16 +65,11 @@ def synthetic(mano: ManoLayer, count: int) -> Iterator[Case]:
 
 
 def pairs(folder: Path) -> Iterator[Case]:
-    paths = sorted(folder.glob("*_input.png"))
-    if not paths:
-        raise UserError(f"{folder} holds no NAME_input.png")
-    for path in paths:
-        mask = read_image(path.with_name(path.name.replace("_input", "_mask")))[..., 0] > 127
-        if not mask.any():
-            raise UserError(f"the mask of {path} is empty")
+    """The photographs of a folder, with the boxes of their masks."""
+    for picture, mask in read_pairs(folder):
         rows, columns = np.nonzero(mask)
         points = np.stack([columns, rows], -1)
-        yield Case(read_image(path), tight_box(points, np.ones(len(points))))
+        yield Case(picture, tight_box(points, np.ones(len(points))))
 
 
 def background(rng: np.random.Generator) -> Picture:

@@ -21,12 +21,12 @@ from torch import Tensor
 
 from common.show.figures import HAND_COLORS
 from common.show.vis import Picture, caption, draw_meshes, side_by_side, stack, weak_points
-from common.utils.errors import UserError, run_script
+from common.utils.errors import run_script
 from common.utils.files import require_writable, write_picture
-from common.utils.image import read_image
 from common.utils.render import silhouettes
 from main.cli import ROOT
 from main.predictor import TwoHands, load_predictor
+from tool.photo_pairs import read_pairs
 
 BOX_SCALE = 1.2
 TILE, COLUMNS = 256, 6  # of the sheet: pixels a side, pictures a row
@@ -52,18 +52,6 @@ def overlap(first: NDArray, second: NDArray) -> float:
     return float((first & second).sum() / max(1, (first | second).sum()))
 
 
-def pairs(folder: Path) -> list[tuple[Path, Path]]:
-    """Pictures and their masks; UserError where there are none or one lacks its mask."""
-    pictures = sorted(folder.glob("*_input.png"))
-    if not pictures:
-        raise UserError(f"{folder} holds no NAME_input.png")
-    masks = [path.with_name(path.name.replace("_input", "_mask")) for path in pictures]
-    for path in masks:
-        if not path.is_file():
-            raise UserError(f"{path} is missing: each NAME_input.png needs its NAME_mask.png")
-    return list(zip(pictures, masks, strict=True))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("pairs", type=Path)
@@ -75,10 +63,7 @@ def main() -> None:
     predictor = load_predictor(args.checkpoint)
     scores: dict[str, list[float]] = {"whole picture": [], "box": []}
     tiles = []
-    for picture_path, mask_path in pairs(args.pairs):
-        picture, mask = read_image(picture_path), read_image(mask_path)[..., 0] > 127
-        if mask.shape != picture.shape[:2] or not mask.any():
-            raise UserError(f"{mask_path} is empty or not of its picture's size")
+    for picture, mask in read_pairs(args.pairs):
         for name, box in (("whole picture", None), ("box", mask_box(mask))):
             hands = predictor(picture, box)
             points = drawn_hands(hands)

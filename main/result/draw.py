@@ -25,8 +25,9 @@ def overlay(hands: HandValues, synthetic: bool = False) -> Picture:
 def draw_hands(hands: HandValues) -> Picture:
     """The meshes alone."""
     shown = hands.is_present
-    verts = torch.from_numpy(hands.verts_cam[shown]).float()
-    pixels = torch.from_numpy(hands.camera.project(hands.verts_cam[shown])).float()
+    placed = hands.verts_cam[shown]
+    verts = torch.from_numpy(placed).float()
+    pixels = torch.from_numpy(hands.camera.project(placed)).float()
     points = torch.cat([pixels, verts[..., 2:]], -1)
     faces, colors = torch.from_numpy(hands.faces[shown]), HAND_COLORS[torch.from_numpy(shown)]
     return draw_meshes(hands.picture, points, verts, faces, colors, perspective=True)

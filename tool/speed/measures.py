@@ -20,7 +20,6 @@ from common.targets import add_targets, to_device
 from common.utils.checkpoint import load_snapshot
 from common.utils.geometry import IMAGE_SIZE
 from common.utils.logger import RunLog
-from common.utils.progress import Progress
 from common.utils.timing import Spread, seconds_each
 from main import build
 from main.config import Config, override
@@ -191,7 +190,6 @@ def ready(config: Config, mano: ManoLayer, device: torch.device, log: RunLog) ->
     torch.backends.cudnn.benchmark = True
     trainer = build_trainer(config, mano, device, log)
     trainer.network.train()
-    trainer.progress = Progress(len(trainer.loader))
     return trainer
 
 
