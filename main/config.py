@@ -136,7 +136,7 @@ class Train:
     ema: Share = 0.0  # decay a step of the weights' moving average, which then is tested; 0: none
     start_from: str | None = None  # a snapshot or shipped weights whose whole network is learned on from
     seed: CountOrZero = 0
-    amp: Literal["auto", "on", "off", "fp16"] = "auto"  # bf16 autocast, else fp16; auto: on a GPU
+    amp: Literal["auto", "on", "off", "fp16"] = "auto"  # bf16 autocast, else fp16; auto: where it is faster
     accumulate: Count = 1  # parts a batch is cut into to save memory; the same but for BatchNorm
     sync_batchnorm: bool = False  # BatchNorm over the batches of all GPUs
     cuda_graph: Literal["auto", "on", "off"] = "auto"  # the step as one graph; auto: one GPU, where it can be

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from common.nets.depthwise import quicken_depthwise
 from common.utils.checkpoint import load_tensors
 from common.utils.errors import UserError
 
@@ -35,6 +36,7 @@ class Backbone(nn.Module):
     def __init__(self, name: str, statistics: tuple[tuple, tuple], frozen: int = 0):
         super().__init__()
         self.net = timm.create_model(name, num_classes=0)
+        quicken_depthwise(self.net)
         if hasattr(self.net, "head"):  # ConvNeXt keeps a norm of its classifier's there
             self.net.head = nn.Identity()
         self.channels = self.net.num_features

@@ -175,13 +175,19 @@ def vertex_error(pred: Batch, batch: Batch) -> tuple[Tensor, Tensor]:
 
 def autocast_type(amp: str, device: torch.device) -> torch.dtype | None:
     """The type of autocast that train.amp asks for, None for none: bfloat16, or float16 where a GPU lacks
-    it; auto is on a GPU only."""
+    it. auto is on where it is faster: on GPUs, and on CPUs that multiply tiles of bfloat16."""
     cuda = device.type == "cuda"
-    if amp == "off" or (amp == "auto" and not cuda):
+    if amp == "off" or (amp == "auto" and not cuda and not has_bf16_tiles()):
         return None
     if amp == "fp16" or (cuda and not torch.cuda.is_bf16_supported(including_emulation=False)):
         return torch.float16
     return torch.bfloat16
+
+
+def has_bf16_tiles() -> bool:
+    """Whether this CPU has Intel's AMX, as far as this torch can tell."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("amx_bf16", False))
 
 
 def synchronised(network: nn.Module, device: torch.device) -> nn.Module:
