@@ -100,7 +100,9 @@ def test_a_plain_layer_counts_as_read():
 def test_types_of_autocast(monkeypatch):
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     for has_it, kind in ((True, torch.bfloat16), (False, None)):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has_it: {"amx_bf16": has}, raising=False)
+        monkeypatch.setattr(
+            torch.cpu, "get_capabilities", lambda has=has_it: {"amx_bf16": has}, raising=False
+        )
         assert autocast_type("auto", cpu) == kind
     monkeypatch.delattr(torch.cpu, "get_capabilities")  # a torch that cannot tell
     assert [autocast_type(amp, cpu) for amp in ("auto", "off")] == [None, None]

@@ -79,15 +79,19 @@ IN, DOWN = (-1, 0, 0), (0, 1, 0)
 # fmt: off
 INTERACTIONS = {
     # apart and in the air
-    "apart": _alike(3, 25, (-0.3, -0.7, 0.5), ((-0.5, 0.2, 1), (-0.8, 0.4, -0.3)), KNUCKLE,
-                    (-260, 0, 0), (60, 40, 40), ANY, False),
-    "beside": _alike(4, 22, (-0.3, -0.8, 0.4), ((-0.3, 0.2, -1), (-0.5, 0.2, 1)), KNUCKLE,
+    "apart": _alike(16, 25, (-0.3, -0.7, 0.5), ((-0.5, 0.2, 1), (-0.8, 0.4, -0.3)), KNUCKLE,
+                    (-260, 0, 0), (80, 50, 50), ANY, False),
+    "beside": _alike(12, 22, (-0.3, -0.8, 0.4), ((-0.3, 0.2, -1), (-0.5, 0.2, 1)), KNUCKLE,
                      (-140, 0, 0), (25, 25, 25), ANY, False),
+    "talking": _alike(16, 30, (-0.2, -0.4, 0.8), ((-0.7, -0.5, -0.2), (-0.5, 0.8, 0.1)), KNUCKLE,
+                      (-320, 0, 0), (110, 70, 70), ANY, False),
+    "wide": _alike(16, 18, (-0.25, -0.4, 0.8), (IN, (-0.9, 0.2, -0.4)), KNUCKLE,
+                   (-200, 0, 0), (80, 50, 40), LOOSE | AROUND, False),
     "near": _alike(6, 18, (-0.25, -0.9, 0.3), ((-0.2, 0, -1), (-0.4, 0.3, 1)), KNUCKLE,
                    (-80, 0, 0), (12, 15, 15), ANY, False),
     "facing": _alike(5, 15, (-0.2, -0.6, 0.7), ((-1, 0, 0.1), (-1, 0, -0.3)), KNUCKLE,
                      (-55, 0, 0), (20, 12, 15), LOOSE, False),
-    "hanging": _alike(3, 18, (-0.2, 0.9, 0.3), ((-1, 0, 0.2), (-0.4, 0, -1)), KNUCKLE,
+    "hanging": _alike(4, 18, (-0.2, 0.9, 0.3), ((-1, 0, 0.2), (-0.4, 0, -1)), KNUCKLE,
                       (-95, 0, 0), (35, 15, 15), ANY, False),
     # palms together: praying, clapping, rubbing
     "praying": _alike(7, 4, (-0.15, -0.8, 0.4), (IN, IN), KNUCKLE, (-34, 0, 0), (2, 6, 4), FLAT),
@@ -102,7 +106,7 @@ INTERACTIONS = {
     "crossing": _alike(3, 10, (-0.28, -0.7, 0.5), ((-0.8, 0, -0.5), (-0.9, 0.1, 0.2)), SECOND,
                        (-6, 0, 0), (6, 8, 10), LOOSE),
     "clasp": Interaction(
-        23, 1, Role((-0.07, -0.59, 0.75), _twice((-1, 0.12, -0.1)), BETWEEN, {"clasp over": 1}),
+        18, 1, Role((-0.07, -0.59, 0.75), _twice((-1, 0.12, -0.1)), BETWEEN, {"clasp over": 1}),
         Role((-0.07, -0.59, 0.75), _twice((-1, 0.12, -0.1)), BETWEEN, {"clasp under": 1}),
         (-31, -16, -6), (0.5, 0.5, 0.5), locked=True),
     # one hand on, around or before the other
@@ -149,25 +153,25 @@ INTERACTIONS = {
                       (10, 0, 45), (15, 15, 5), ANY),
     # around a thing that is not there
     "bottle": Interaction(
-        6, 8, Role((-0.37, -0.2, 0.8), (IN, (-0.8, 0, -0.5)), GRASP, AROUND),
-        Role((-0.37, -0.1, 0.8), (IN, (-0.8, 0, -0.5)), GRASP, AROUND), (0, 78, 0), (8, 8, 8)),
+        8, 8, Role((-0.37, -0.2, 0.8), (IN, (-0.8, 0, -0.5)), GRASP, AROUND),
+        Role((-0.37, -0.1, 0.8), (IN, (-0.8, 0, -0.5)), GRASP, AROUND), (0, 100, 0), (12, 25, 12), False),
     "cup": _alike(7, 10, (-0.25, -0.3, 0.8), (IN, (-1, 0, -0.4)), KNUCKLE,
                   (-75, 0, 0), (15, 10, 10), {"cup": 3, "half": 1, "relaxed": 1}, False),
     "phone": _alike(5, 10, (-0.25, -0.7, 0.5), ((-0.5, 0.2, -0.9), (-0.7, -0.1, -0.7)), KNUCKLE,
                     (-65, 0, 0), (10, 10, 8), {"cup": 2, "half": 1, "hook": 1, "grip": 1}, False),
-    "screen": _alike(2, 10, (-0.25, -0.7, 0.4), ((-0.9, 0, -0.4), (-0.7, 0.3, -0.6)), KNUCKLE,
+    "screen": _alike(5, 10, (-0.25, -0.7, 0.4), ((-0.9, 0, -0.4), (-0.7, 0.3, -0.6)), KNUCKLE,
                      (-120, 0, 0), (25, 10, 10), {"cup": 2, "card": 1, "hook": 1}, False),
     "card": _alike(2, 12, (-0.31, -0.4, 0.7), ((-0.5, 0.5, -0.6), (-0.6, 0.6, 0)), ("index4", "thumb4"),
                    (-12, 0, 0), (8, 8, 8), CARD, False),
     "heart": _alike(2, 5, (-0.28, -0.75, 0.2), ((-0.5, 0.3, 1), (-0.5, 0.3, -1)), ("index4", "thumb4"),
                     (-10, 0, 0), (3, 3, 3), {"card": 2, "cup": 1}),
     # on a table
-    "typing": _alike(3, 8, (-0.25, 0.1, 0.9), (DOWN, (-0.3, 1, 0)), KNUCKLE,
+    "typing": _alike(8, 8, (-0.25, 0.1, 0.9), (DOWN, (-0.3, 1, 0)), KNUCKLE,
                      (-115, 0, 0), (25, 6, 25), HOOK, False),
-    "table": _alike(2, 10, (-0.6, 0.1, 0.7), (DOWN, (-0.2, 1, 0)), KNUCKLE,
+    "table": _alike(4, 10, (-0.6, 0.1, 0.7), (DOWN, (-0.2, 1, 0)), KNUCKLE,
                     (-85, 0, 0), (20, 6, 30), LOOSE | {"flat": 2}, False),
     "working": Interaction(
-        4, 15, Role((-0.4, 0.15, 0.8), ((-0.2, 1, 0), (-0.7, 0.7, 0)), KNUCKLE, CARD | HOOK),
+        14, 15, Role((-0.4, 0.15, 0.8), ((-0.2, 1, 0), (-0.7, 0.7, 0)), KNUCKLE, CARD | HOOK),
         Role((-0.4, -0.3, 0.8), ((-0.9, 0.3, 0), (-0.6, 0.6, -0.4)), KNUCKLE, CARD | AROUND | LOOSE),
         (-115, -15, 0), (40, 25, 40), touch=False),
 }

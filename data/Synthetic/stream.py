@@ -24,7 +24,7 @@ ANYTHING = 0.6  # share of single hands with any family of shapes
 VISIBLE = 0.05  # of a hand's silhouette, from which it counts as present
 CHILD = 0.12  # share of children's hands
 WOMAN = 0.4  # first beta, whose 0 is a man's hand, on average
-REACH = (0.04, 0.45)  # metres between the wrists of two hands
+REACH = (0.04, 0.6)  # metres between the wrists of two hands
 
 
 class SyntheticStream:
