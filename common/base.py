@@ -1,4 +1,4 @@
-"""Training and evaluation loops. They receive built objects: a model, a criterion, hands, a loader."""
+"""Training and evaluation loops. They receive built objects: a step of training, hands, a loader."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -10,17 +10,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from common.hand.mano import ManoLayer
-from common.nets.losses import Criterion
 from common.targets import add_targets, to_device
-from common.training.graph import GraphedStep, wants_graph
+from common.training.graph import GraphedStep
 from common.training.readings import NORM, Means, Reading, in_words
 from common.training.snapshots import Snapshots
-from common.training.step import Step, TrainStep, autocast_type, synchronised
+from common.training.step import Step, TrainStep
 from common.utils.dist import barrier, has_launcher, peak_gib, rank, world_size
 from common.utils.errors import UserError
 from common.utils.interrupt import StopRequest, deaf_workers
 from common.utils.logger import RunLog
-from common.utils.optimisation import freeze_unread, moving_average, warmup_cosine
+from common.utils.optimisation import moving_average, warmup_cosine
 from common.utils.progress import FORECAST, Progress, Waiting
 from common.utils.timing import wait_for
 
@@ -28,7 +27,7 @@ Batch = dict[str, Any]
 
 
 class Trainer:
-    """Trains a model on a loader; its state holds all that an unbroken run would have had.
+    """Takes steps through a loader, epoch by epoch; its state holds all that an unbroken run would have.
 
     loader: yields batches, knows len() in steps and set_epoch(epoch, batches done).
     draw(network, pred, batch) -> {name: uint8 RGB picture} for TensorBoard.
@@ -37,51 +36,24 @@ class Trainer:
 
     def __init__(
         self,
-        model: nn.Module,
-        criterion: Criterion,
-        mano: ManoLayer,
+        step: TrainStep,
         loader: Iterable[Batch],
-        device: torch.device,
         log: RunLog,
         draw: Callable[[nn.Module, Batch, Batch], dict[str, np.ndarray]],
         *,
         epochs: int,
         lr: float,
-        weight_decay: float,
         warmup: float,
-        grad_clip: float,
         ema: float,
-        amp: str,
-        accumulate: int,
-        sync_batchnorm: bool,
         cuda_graph: str,
         log_every: int,
         picture_every: int,
     ):
-        self.loader, self.device, self.log, self.draw = loader, device, log, draw
-        self.network = model.to(device, memory_format=torch.channels_last)
-        criterion = criterion.to(device)
-        frozen = freeze_unread(self.network, criterion.reads())
-        if frozen:
-            log.say(f"frozen: {frozen:,} parameters that no loss term reaches")
-        if sync_batchnorm and world_size() > 1:
-            self.network = synchronised(self.network, device)
-        graphed = wants_graph(cuda_graph, device)
-        self.plain_step = TrainStep(
-            self.network,
-            criterion,
-            mano.to(device),
-            device,
-            weight_decay=weight_decay,
-            grad_clip=grad_clip,
-            averaged=ema > 0,
-            precision=autocast_type(amp, device),
-            accumulate=accumulate,
-            captured=graphed,
-        )
-        self.make_step: Step = self.plain_step
-        if graphed:
-            self.make_step = GraphedStep(self.plain_step, cuda_graph == "auto", log.say)
+        self.loader, self.log, self.draw = loader, log, draw
+        self.plain_step, self.network, self.device = step, step.network, step.device
+        self.make_step: Step = step
+        if step.captured:
+            self.make_step = GraphedStep(step, cuda_graph == "auto", log.say)
         self.log_every, self.picture_every = log_every, picture_every
         self.factor, self.lr = warmup_cosine(epochs * len(loader), warmup), lr
         self.share = moving_average(ema)

@@ -13,12 +13,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
+from torch import nn
 
 from common.base import Trainer
 from common.hand.mano import ManoLayer, load_mano
 from common.nets.losses import Criterion
 from common.show.figures import pictures
+from common.training.graph import wants_graph
 from common.training.snapshots import Snapshots
+from common.training.step import TrainStep, autocast_type, ready_network
 from common.utils.checkpoint import git_commit, load_snapshot, snapshot_path, snapshots
 from common.utils.dist import is_first_process, is_under_torchrun, launch, parse_devices, rank
 from common.utils.errors import UserError, run_script
@@ -131,25 +134,37 @@ def build_trainer(config: Config, mano: ManoLayer, device: torch.device, log: Ru
         f"backbone weights: {config.model.backbone_weights}; {len(loader)} steps an epoch on {device}"
     )
     return Trainer(
-        model,
-        Criterion(mano.faces, model.grid, vars(config.loss)),
-        mano,
+        build_step(config, model, mano, device, log),
         loader,
-        device,
         log,
         draw=lambda network, pred, batch: pictures(network, pred, batch, mano.faces),
         epochs=settings.epochs,
         lr=settings.lr,
-        weight_decay=settings.weight_decay,
         warmup=settings.warmup,
-        grad_clip=settings.grad_clip,
         ema=settings.ema,
-        amp=settings.amp,
-        accumulate=settings.accumulate,
-        sync_batchnorm=settings.sync_batchnorm,
         cuda_graph=settings.cuda_graph,
         log_every=settings.log_every,
         picture_every=settings.picture_every,
+    )
+
+
+def build_step(
+    config: Config, model: nn.Module, mano: ManoLayer, device: torch.device, log: RunLog
+) -> TrainStep:
+    """What happens to one batch."""
+    settings = config.train
+    criterion = Criterion(mano.faces, model.grid, vars(config.loss))
+    return TrainStep(
+        ready_network(model, criterion, device, settings.sync_batchnorm, log.say),
+        criterion,
+        mano,
+        device,
+        weight_decay=settings.weight_decay,
+        grad_clip=settings.grad_clip,
+        averaged=settings.ema > 0,
+        precision=autocast_type(settings.amp, device),
+        accumulate=settings.accumulate,
+        captured=wants_graph(settings.cuda_graph, device),
     )
 
 

@@ -134,7 +134,7 @@ class AfterTwoSteps(Snapshots):
 
 def train_on(device: torch.device, folder: Path, start: Path | None) -> None:
     """Four steps of batches that depend on their number alone, from the start or from a snapshot."""
-    trainer = tiny_trainer(device, ema=0.5, log_every=3, picture_every=99, lr=1e-3, epochs=1)
+    trainer = tiny_trainer(device, ema=0.5, log_every=3, picture_every=99, lr=1e-3)
     stream = SyntheticStream(
         trainer.plain_step.mano, 2, 1, 2 * STEPS * world_size(), rank=rank(), world=world_size()
     )

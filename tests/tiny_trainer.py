@@ -4,13 +4,13 @@ import torch
 
 from common.base import Trainer
 from common.hand.mano import load_mano
-from common.nets.losses import Criterion
 from common.targets import add_targets
 from common.utils.dist import rank
 from data.Synthetic.stream import SyntheticStream
 from main.config import override
 from main.model import build_model
 from main.presets import preset
+from main.train import build_step
 
 SETTINGS = ["backbone=resnet18", "attention=prenorm", "channels=16", "sjt_blocks=1", "refine_channels=8"]
 
@@ -24,26 +24,22 @@ class Silent:
     say = scalars = line = forget = ignore
 
 
-def tiny_trainer(device: torch.device, *settings: str, **changes: object) -> Trainer:
+RUN = ("lr", "warmup", "log_every", "picture_every")  # settings of the whole run, not of its steps
+
+
+def tiny_trainer(device: torch.device, *settings: str, ema: float = 0.0, **changes: object) -> Trainer:
+    """changes: of the settings below."""
     torch.manual_seed(rank())  # the first process's weights must win
-    config = override(preset("lgnet"), [*SETTINGS, *settings])
+    recipe = {"weight_decay": 0.1, "grad_clip": 1e9, "amp": "off", "accumulate": 1, "cuda_graph": "off"}
+    run = {"lr": 1e-3, "warmup": 0.1, "log_every": 1, "picture_every": 1}
+    recipe |= {key: value for key, value in changes.items() if key not in RUN}
+    run |= {key: value for key, value in changes.items() if key in RUN}
+    words = [f"train.{key}={value}" for key, value in recipe.items()]
+    config = override(preset("lgnet"), [*SETTINGS, *settings, *words, f"train.ema={ema}"])
     mano = load_mano()
-    model = build_model(config.model, mano)
-    criterion = Criterion(mano.faces, model.grid, vars(config.loss))
-    recipe = {
-        "epochs": 1,
-        "lr": 1e-3,
-        "weight_decay": 0.1,
-        "warmup": 0.1,
-        "grad_clip": 1e9,
-        "ema": 0.0,
-        "amp": "off",
-        "accumulate": 1,
-        "sync_batchnorm": False,
-        "cuda_graph": "off",
-    }
-    quiet = {"log": Silent(), "draw": lambda *shown: {}, "log_every": 1, "picture_every": 1}
-    return Trainer(model, criterion, mano, [None] * 3, device, **{**recipe, **quiet, **changes})
+    step = build_step(config, build_model(config.model, mano), mano, device, Silent())
+    graph = config.train.cuda_graph
+    return Trainer(step, [None] * 3, Silent(), lambda *shown: {}, epochs=1, ema=ema, cuda_graph=graph, **run)
 
 
 def double_batch(trainer: Trainer, pictures: int = 2) -> dict:
@@ -51,7 +47,7 @@ def double_batch(trainer: Trainer, pictures: int = 2) -> dict:
     are those of the whole; labels and masks are all different."""
     # pictures of which no ReLU stands so close to its edge that rounding decides about a gradient
     mano = trainer.plain_step.mano
-    batch = add_targets(SyntheticStream(mano, 4, 1, 4).batch(range(4)), mano)
+    batch = add_targets(SyntheticStream(mano, 4, 3, 4).batch(range(4)), mano)
     batch["img"] = torch.cat([batch["img"][:pictures]] * (4 // pictures))
     chance = torch.Generator().manual_seed(2)
     for key in [key for key in batch if key.endswith("_valid")]:

@@ -16,7 +16,7 @@ from common.targets import add_targets, to_device
 from common.training.buffers import MovingAverage, kept_buffers, share_storage
 from common.utils.dist import mean_over_ranks, world_size
 from common.utils.errors import UserError
-from common.utils.optimisation import LossScale, parameter_groups
+from common.utils.optimisation import LossScale, freeze_unread, parameter_groups
 
 Batch = dict[str, Any]
 
@@ -45,7 +45,8 @@ class TrainStep:
     ):
         """precision: of autocast, None for none; accumulate: parts a batch is cut into to save memory;
         captured: whether a CUDA graph will be made of it."""
-        self.network, self.criterion, self.mano, self.device = network, criterion, mano, device
+        self.network, self.device = network, device
+        self.criterion, self.mano = criterion.to(device), mano.to(device)
         self.grad_clip, self.precision, self.accumulate = grad_clip, precision, accumulate
         self.captured = captured
         self.lr, self.share, self.wants_stop = torch.zeros(3, device=device).unbind()
@@ -188,6 +189,19 @@ def has_bf16_tiles() -> bool:
     """Whether this CPU has Intel's AMX, as far as this torch can tell."""
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("amx_bf16", False))
+
+
+def ready_network(
+    network: nn.Module, criterion: Criterion, device: torch.device, sync_batchnorm: bool, say: Callable
+) -> nn.Module:
+    """A network on its device, as a step of training takes it; what no loss term reaches is frozen."""
+    network = network.to(device, memory_format=torch.channels_last)
+    frozen = freeze_unread(network, criterion.reads())
+    if frozen:
+        say(f"frozen: {frozen:,} parameters that no loss term reaches")
+    if sync_batchnorm and world_size() > 1:
+        network = synchronised(network, device)
+    return network
 
 
 def synchronised(network: nn.Module, device: torch.device) -> nn.Module:
