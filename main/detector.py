@@ -17,7 +17,10 @@ from common.utils.errors import UserError
 from common.utils.image import tight_box
 
 DETECTORS = ("network", "mediapipe")  # what may look for the hands
-INSTALL = 'pip install "mediapipe==0.10.21" (it needs Python up to 3.12 and numpy below 2)'
+# Together with the requirements: alone it would leave an OpenCV behind that wants a newer numpy.
+INSTALL = (
+    'pip install -r requirements.txt "mediapipe==0.10.21" (it needs Python up to 3.12 and numpy below 2)'
+)
 # MediaPipe names hands as if the picture were a mirrored selfie; we take it as a camera does.
 OWN_HAND = {"Left": RIGHT, "Right": LEFT}
 

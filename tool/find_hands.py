@@ -98,41 +98,46 @@ def paste(case: Case, rng: np.random.Generator) -> Case:
 
 def boxes_found(
     predictor: Predictor, case: Case, detector: Detector | None
-) -> tuple[dict[str, NDArray | None], float, TwoHands]:
-    """{how it was looked for: box or None}; seconds and hands of the network's own search."""
+) -> tuple[dict[str, tuple[NDArray | None, float]], TwoHands]:
+    """{how it was looked for: box or None, and seconds}; the hands of the network's own search."""
     picture, camera = case.picture, centred_camera((case.picture.shape[1], case.picture.shape[0]))
-    boxes = {"whole picture": hands_box(predictor(picture, camera=camera))}
-    start = time.perf_counter()
+    clock, found = [time.perf_counter()], {}
+
+    def keep(way: str, box: NDArray | None) -> None:
+        clock.append(time.perf_counter())
+        found[way] = box, clock[-1] - clock[-2]
+
+    keep("whole picture", hands_box(predictor(picture, camera=camera)))
     hands = find_hands(predictor, picture, camera)
-    seconds = time.perf_counter() - start
-    boxes["after the search"] = hands_box(hands)
+    keep("after the search", hands_box(hands))
     if detector is not None:
         seen = detector(picture)
-        boxes["mediapipe's own"] = joint_box(seen)
-        boxes["after the search with mediapipe"] = hands_box(
-            find_hands(predictor, picture, camera, seen=seen)
-        )
+        keep("mediapipe's own", joint_box(seen))
+        keep("after a search there", hands_box(find_hands(predictor, picture, camera, seen=seen)))
     if case.box is not None:
         given = predictor(picture, square_box(case.box, AROUND), camera=camera)
-        boxes["with the true box as the crop"] = hands_box(given)
-    return boxes, seconds, hands
+        keep("with the true box as the crop", hands_box(given))
+    return found, hands
 
 
 def measure(predictor: Predictor, cases: list[Case], sheet: list[Picture], detector: Detector | None) -> str:
-    """How many boxes are right, by how they were looked for; how long the network's own search takes."""
+    """How many boxes are right and how long they take (median), by how they were looked for."""
     rights: dict[str, list[bool]] = {}
-    durations = []
+    durations: dict[str, list[float]] = {}
     for case in cases:
-        boxes, seconds, hands = boxes_found(predictor, case, detector)
-        durations.append(seconds)
-        for way, box in boxes.items():
+        found, hands = boxes_found(predictor, case, detector)
+        for way, (box, seconds) in found.items():
             right = box is not None and (case.box is None or overlap(box, case.box) > RIGHT)
             rights.setdefault(way, []).append(right)
+            durations.setdefault(way, []).append(seconds)
         tile = hands.overlay()
         tile = tile if case.box is None else draw_box(tile, case.box)
         sheet.append(cv2.resize(tile, (320, 180), interpolation=cv2.INTER_AREA))
-    shares = [f"{way} {100 * fmean(right):.0f} %" for way, right in rights.items()]
-    return f"{', '.join(shares)}; {1000 * median(durations):.0f} ms a search (median)"
+    words = [
+        f"{way} {100 * fmean(right):.0f} % ({1000 * median(durations[way]):.0f} ms)"
+        for way, right in rights.items()
+    ]
+    return ", ".join(words)
 
 
 def main() -> None:
