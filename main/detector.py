@@ -18,9 +18,7 @@ from common.utils.image import tight_box
 
 DETECTORS = ("network", "mediapipe")  # what may look for the hands
 # Together with the requirements: alone it would leave an OpenCV behind that wants a newer numpy.
-INSTALL = (
-    'pip install -r requirements.txt "mediapipe==0.10.21" (it needs Python up to 3.12 and numpy below 2)'
-)
+INSTALL = 'pip install -r requirements.txt "mediapipe==0.10.21" (Python up to 3.12, numpy below 2)'
 # MediaPipe names hands as if the picture were a mirrored selfie; we take it as a camera does.
 OWN_HAND = {"Left": RIGHT, "Right": LEFT}
 
@@ -92,7 +90,7 @@ def hints(seen: Sequence[SeenHand], joints: NDArray, is_present: NDArray) -> lis
     """What to tell of the hands seen, beside those that the network found.
 
     joints: (2,21,2) pixels, is_present: (2,) of the network's. Where a hand lies on a hand of the other name,
-    the two disagree: that is said, and nothing done about it.
+    the two disagree: that is told, and nothing else follows from it.
     """
     names = [f"{HANDS[hand.hand]} hand ({hand.score:.2f})" for hand in seen]
     lines = [f"mediapipe: {', '.join(names) or 'no hand'}"]
@@ -101,5 +99,7 @@ def hints(seen: Sequence[SeenHand], joints: NDArray, is_present: NDArray) -> lis
         away = np.where(is_present, away, np.inf)
         nearest = int(away.argmin())
         if nearest != hand.hand and away[nearest] < joint_box([hand])[2:].max():
-            lines.append(f"note: mediapipe takes the {HANDS[nearest]} hand for a {HANDS[hand.hand]} one")
+            lines.append(
+                f"note: where the {HANDS[nearest]} hand is drawn, mediapipe sees a {HANDS[hand.hand]} one"
+            )
     return lines
