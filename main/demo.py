@@ -14,6 +14,7 @@ from common.utils.udp import parse_address
 from main import cli
 from main.config import Config, override
 from main.demonstration.sources import list_sources
+from main.detector import DETECTORS, MediaPipeHands
 from main.result.kinds import KINDS, known_kinds
 
 WEIGHTS = cli.ROOT / "main" / "weights" / "lgnet_small.pth"
@@ -32,16 +33,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     options.add_argument("--output", type=Path, help="folder for the results (default: output/demo)")
     options.add_argument("--checkpoint", type=Path, help="a snapshot (default: the shipped weights)")
     options.add_argument("--exp", help="instead of --checkpoint: the newest snapshot of output/EXP")
-    options.add_argument(
-        "--bbox",
-        type=float,
-        nargs=4,
-        metavar=("X", "Y", "W", "H"),
-        help="where the hands are, in pixels, squared about its centre (default: the network searches)",
-    )
-    options.add_argument(
-        "--whole", action="store_true", help="look at the whole picture alone, do not search for the hands"
-    )
+    add_place_options(options)
     options.add_argument(
         "--threshold", type=float, default=0.5, help="probability from which on a hand is present (0.5)"
     )
@@ -63,6 +55,22 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return options.parse_args(argv)
 
 
+def add_place_options(options: argparse.ArgumentParser) -> None:
+    options.add_argument(
+        "--bbox",
+        type=float,
+        nargs=4,
+        metavar=("X", "Y", "W", "H"),
+        help="where the hands are, in pixels, squared about its centre (default: the network searches)",
+    )
+    options.add_argument(
+        "--whole", action="store_true", help="look at the whole picture alone, do not search for the hands"
+    )
+    options.add_argument(
+        "--detector", choices=DETECTORS, default="network", help="what searches for the hands (network)"
+    )
+
+
 def add_video_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("--smooth", action="store_true", help="videos: steady hands, one shape per hand")
     options.add_argument("--show", action="store_true", help="videos: a live window; q ends it")
@@ -80,6 +88,8 @@ def check(args: argparse.Namespace) -> None:
         parse_address(args.udp)
     if args.bbox is not None and args.whole:
         raise UserError("give --bbox or --whole, not both")
+    if args.detector != "network" and (args.bbox is not None or args.whole):
+        raise UserError(f"--detector {args.detector} searches, --bbox and --whole do not: give one of them")
     if args.K is not None and args.focal is not None:
         raise UserError("give --K or --focal, not both")
     camera = [*(args.K or []), *([] if args.focal is None else [args.focal])]
@@ -97,6 +107,7 @@ def main(argv: list[str] | None = None) -> None:
     sources = list_sources(args.input or str(EXAMPLE))
     output = args.output or cli.ROOT / config.paths.output_dir / "demo"
     require_writable(output / "demo")
+    detector = MediaPipeHands() if args.detector == "mediapipe" else None
     # Here, not above: torch takes seconds to come, and what was mistyped has been told by now.
     from main.demonstration.session import Session, load
 
@@ -104,7 +115,7 @@ def main(argv: list[str] | None = None) -> None:
     predictor = load(args, config, WEIGHTS)
     if args.checkpoint is None and args.exp is None:
         print(f"note: {GOOD_FOR}")
-    Session(predictor, args, output).run(sources)
+    Session(predictor, args, output, detector).run(sources)
 
 
 if __name__ == "__main__":

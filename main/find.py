@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from common.utils.camera import Camera
 from common.utils.image import square_box, tight_box
 from common.utils.pixels import as_picture
+from main.detector import Detector, SeenHand, joint_box
 from main.predictor import Picture, Predictor, own_camera
 from main.result.two_hands import TwoHands
 
@@ -19,6 +20,7 @@ FILLS = 0.5  # share of the look's side that hands take up in a good crop: there
 WINDOW_SIDES = (1.0, 0.6)  # of the windows, in shorter sides of the picture
 STEP = 0.5  # of a window's side, at most, to the next one
 AROUND = 1.4  # side of a crop, in sides of the box of the joints in it
+AROUND_ONE = 2.8  # where a detector saw one hand alone: the other one may be beside it
 AT_ONCE = 16  # windows in a batch
 LOOKS = 3  # at most, after the windows
 SETTLED = 0.8  # overlap of two boxes that are the same
@@ -29,24 +31,43 @@ AGREE = 0.3  # overlap of two boxes that mean the same hands
 
 
 def find_hands(
-    predictor: Predictor, picture: Picture, camera: Camera | None = None, attention: bool = False
+    predictor: Predictor,
+    picture: Picture,
+    camera: Camera | None = None,
+    attention: bool = False,
+    seen: Sequence[SeenHand] = (),
 ) -> TwoHands:
     """The hands of a picture, in the crop in which the network is surest of them.
 
     Where the hands fill the picture, or no place is agreed upon, it is the look at the whole picture.
     picture, camera, attention: as the predictor takes them.
+    seen: hands that a detector saw in it; the network looks there, and searches only if it sees none there.
     """
     pixels = as_picture(picture)
     camera, picture = camera or own_camera(picture, pixels), pixels
     best = predictor(picture, camera=camera)
     if not fills(best):
-        seen = look_at(predictor, picture, windows(best.image_size), camera)
-        chosen = agreed_look([best, *seen])
-        if chosen is not None:
-            best = settle(predictor, picture, camera, chosen)
+        there = look_there(predictor, picture, seen, camera) if seen else None
+        is_there = there is not None and there.is_present.any()
+        best = there if is_there else search(predictor, picture, camera, best)
     if attention:
         return predictor(picture, best.box, True, camera)
     return best
+
+
+def look_there(
+    predictor: Predictor, picture: NDArray[np.uint8], seen: Sequence[SeenHand], camera: Camera
+) -> TwoHands:
+    """The look at the hands that a detector saw."""
+    around = AROUND_ONE if len(seen) == 1 else AROUND
+    return predictor(picture, square_box(joint_box(seen), around), camera=camera)
+
+
+def search(predictor: Predictor, picture: NDArray[np.uint8], camera: Camera, whole: TwoHands) -> TwoHands:
+    """A closer look at the place upon which most windows agree, else the look at the whole picture."""
+    looks = look_at(predictor, picture, windows(whole.image_size), camera)
+    chosen = agreed_look([whole, *looks])
+    return whole if chosen is None else settle(predictor, picture, camera, chosen)
 
 
 def look_at(
@@ -144,11 +165,11 @@ class Tracker:
     """Frames of a video in order -> hands: it follows them, and searches again when they are gone.
 
     Every SEARCH_EVERY frames at most it searches for hands that are lost, or small in the crop, and for the
-    second one while only one is seen.
+    second one while only one is seen. A detector, where there is one, helps it search.
     """
 
-    def __init__(self, predictor: Predictor):
-        self.predictor = predictor
+    def __init__(self, predictor: Predictor, detector: Detector | None = None):
+        self.predictor, self.detector = predictor, detector
         self.box: NDArray | None = None  # the crop that followed the hands
         self.wait = 0  # frames until the next search
 
@@ -156,7 +177,8 @@ class Tracker:
         self.wait -= 1
         hands = self.predictor(frame, self.box, camera=camera)
         if self.wait <= 0 and (hands.is_present.sum() < 2 or not fills(hands)):
-            found = find_hands(self.predictor, frame, camera)
+            seen = self.detector(frame) if self.detector else []
+            found = find_hands(self.predictor, frame, camera, seen=seen)
             if not fills(hands) or certainty(found) > certainty(hands):
                 hands = found
             self.wait = SEARCH_EVERY

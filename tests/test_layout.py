@@ -16,7 +16,7 @@ FLOORS = [
     ["common.base"],
     ["main.config"],
     ["main.model", "main.presets"],
-    ["main.result.kinds", "main.result.hand_values", "main.demonstration.sources"],
+    ["main.result.kinds", "main.result.hand_values", "main.demonstration.sources", "main.detector"],
     ["main.result.describe", "main.result.draw", "main.result.stream", "main.result.viewer"],
     ["main.result.export"],
     ["main.result.two_hands"],

@@ -1,11 +1,13 @@
 """How often the network's own search finds the hands in wide pictures.
 
-python tool/find_hands.py [--count 200] [--pairs PAIRS] [--checkpoint FILE] [--sheet SHEET.png]
+python tool/find_hands.py [--count 200] [--pairs PAIRS] [--detector mediapipe] [--checkpoint FILE]
+                          [--sheet SHEET.png]
 
 Pictures of the synthetic test set are pasted, 0.15 to 0.6 of the width wide, into photographs without hands
 of 1280x720 pixels. With --pairs, the pictures are those of a folder of NAME_input.png with NAME_mask.png
 (white: both hands), each as it is and pasted. A box of the predicted joints is right when its intersection
-over union with the box of the true joints, or of the mask, is above 0.5.
+over union with the box of the true joints, or of the mask, is above 0.5. With --detector mediapipe, the box
+of its own points is measured, too, and the network's once it was told where that is.
 """
 
 import argparse
@@ -32,8 +34,9 @@ from common.utils.image import read_image, square_box, tight_box
 from data.Synthetic.photos import ACROSS, ATLAS_FILE, TILE, TILES
 from data.Synthetic.test_set import SyntheticTestSet
 from main.cli import ROOT
+from main.detector import DETECTORS, Detector, MediaPipeHands, joint_box
 from main.find import AROUND, find_hands, hands_box, overlap
-from main.predictor import Predictor, load_predictor
+from main.predictor import Predictor, TwoHands, load_predictor
 from tool.photo_pairs import read_pairs
 
 WIDTH, HEIGHT = 1280, 720
@@ -93,28 +96,48 @@ def paste(case: Case, rng: np.random.Generator) -> Case:
     return Case(picture, case.box * zoom + [x, y, 0, 0])
 
 
-def measure(predictor: Predictor, cases: list[Case], sheet: list[Picture]) -> str:
-    """How many boxes are right before and after the search, and could be at best; how long it takes."""
-    before, after, best, seconds = [], [], [], []
+def boxes_found(
+    predictor: Predictor, case: Case, detector: Detector | None
+) -> tuple[dict[str, tuple[NDArray | None, float]], TwoHands]:
+    """{how it was looked for: box or None, and seconds}; the hands of the network's own search."""
+    picture, camera = case.picture, centred_camera((case.picture.shape[1], case.picture.shape[0]))
+    clock, found = [time.perf_counter()], {}
+
+    def keep(way: str, box: NDArray | None) -> None:
+        clock.append(time.perf_counter())
+        found[way] = box, clock[-1] - clock[-2]
+
+    keep("whole picture", hands_box(predictor(picture, camera=camera)))
+    hands = find_hands(predictor, picture, camera)
+    keep("after the search", hands_box(hands))
+    if detector is not None:
+        seen = detector(picture)
+        keep("mediapipe's own", joint_box(seen))
+        keep("after a search there", hands_box(find_hands(predictor, picture, camera, seen=seen)))
+    if case.box is not None:
+        given = predictor(picture, square_box(case.box, AROUND), camera=camera)
+        keep("with the true box as the crop", hands_box(given))
+    return found, hands
+
+
+def measure(predictor: Predictor, cases: list[Case], sheet: list[Picture], detector: Detector | None) -> str:
+    """How many boxes are right and how long they take (median), by how they were looked for."""
+    rights: dict[str, list[bool]] = {}
+    durations: dict[str, list[float]] = {}
     for case in cases:
-        camera = centred_camera((case.picture.shape[1], case.picture.shape[0]))
-        first = hands_box(predictor(case.picture, camera=camera))
-        start = time.perf_counter()
-        hands = find_hands(predictor, case.picture, camera)
-        seconds.append(time.perf_counter() - start)
-        found = hands_box(hands)
-        before.append(first is not None and (case.box is None or overlap(first, case.box) > RIGHT))
-        after.append(found is not None and (case.box is None or overlap(found, case.box) > RIGHT))
-        if case.box is not None:
-            given = hands_box(predictor(case.picture, square_box(case.box, AROUND), camera=camera))
-            best.append(given is not None and overlap(given, case.box) > RIGHT)
+        found, hands = boxes_found(predictor, case, detector)
+        for way, (box, seconds) in found.items():
+            right = box is not None and (case.box is None or overlap(box, case.box) > RIGHT)
+            rights.setdefault(way, []).append(right)
+            durations.setdefault(way, []).append(seconds)
         tile = hands.overlay()
         tile = tile if case.box is None else draw_box(tile, case.box)
         sheet.append(cv2.resize(tile, (320, 180), interpolation=cv2.INTER_AREA))
-    took = f"{1000 * median(seconds):.0f} ms a picture (median)"
-    told = f", with the true box as the crop {100 * fmean(best):.0f} %" if best else ""
-    shares = f"whole picture {100 * fmean(before):.0f} %, after the search {100 * fmean(after):.0f} %"
-    return f"{shares}{told}, {took}"
+    words = [
+        f"{way} {100 * fmean(right):.0f} % ({1000 * median(durations[way]):.0f} ms)"
+        for way, right in rights.items()
+    ]
+    return ", ".join(words)
 
 
 def main() -> None:
@@ -123,20 +146,22 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path)
     parser.add_argument("--checkpoint", type=Path, default=ROOT / "main" / "weights" / "lgnet_small.pth")
     parser.add_argument("--sheet", type=Path, help="overlays; boxes: the crop and the true one")
+    parser.add_argument("--detector", choices=DETECTORS, default="network", help="measured beside it")
     args = parser.parse_args()
     if args.sheet:
         require_writable(args.sheet)
+    detector = MediaPipeHands() if args.detector == "mediapipe" else None
     predictor, rng = load_predictor(args.checkpoint), np.random.default_rng(0)
     sheet: list[Picture] = []
     if args.pairs:
         cases = list(pairs(args.pairs))
-        print(f"{len(cases)} pairs, right box: {measure(predictor, cases, sheet)}", flush=True)
+        print(f"{len(cases)} pairs, right box: {measure(predictor, cases, sheet, detector)}", flush=True)
     else:
         cases = list(synthetic(predictor.mano, args.count))
     wide = [paste(case, rng) for case in cases]
-    print(f"{len(wide)} pasted pictures, right box: {measure(predictor, wide, sheet)}", flush=True)
+    print(f"{len(wide)} pasted pictures, right box: {measure(predictor, wide, sheet, detector)}", flush=True)
     empty = [Case(background(rng), None) for _ in range(max(1, len(cases) // 10))]
-    print(f"{len(empty)} pictures without hands, hands found: {measure(predictor, empty, sheet)}")
+    print(f"{len(empty)} pictures without hands, hands found: {measure(predictor, empty, sheet, detector)}")
     if args.sheet:
         rows = [side_by_side(sheet[start : start + 6]) for start in range(0, len(sheet), 6)]
         write_picture(args.sheet, stack(rows))

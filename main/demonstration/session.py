@@ -5,7 +5,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from common.hand.joints import HANDS
 from common.utils.camera import Camera, centred_camera, file_camera
@@ -19,6 +21,7 @@ from main import cli
 from main.config import Config
 from main.demonstration.sources import Source, require_readable
 from main.demonstration.video import WHOLE_VIDEO, VideoOptions, VideoRun
+from main.detector import Detector, SeenHand, hints
 from main.find import find_hands
 from main.predictor import Predictor, load_predictor
 from main.result.export import save
@@ -61,8 +64,10 @@ def choose_checkpoint(args: argparse.Namespace, config: Config, default: Path) -
 class Session:
     """One run of the demo: what it was asked for, and how long each stage takes."""
 
-    def __init__(self, predictor: Predictor, args: argparse.Namespace, output: Path):
-        self.predictor, self.args, self.output = predictor, args, output
+    def __init__(
+        self, predictor: Predictor, args: argparse.Namespace, output: Path, detector: Detector | None = None
+    ):
+        self.predictor, self.args, self.output, self.detector = predictor, args, output, detector
         self.stages = Stages()
         self.sender = None if args.udp is None else UdpSender(args.udp)
         self.pictures = 0
@@ -96,12 +101,15 @@ class Session:
             picture = read_image(source.place)
         args, size = self.args, (picture.shape[1], picture.shape[0])
         camera = self.camera(size) or file_camera(source.place, size)
+        seen = self.seen(picture)
         with self.stages("network"):
             if args.bbox is not None or args.whole:
                 hands = self.predictor(picture, args.bbox, args.attention, camera)
             else:
-                hands = find_hands(self.predictor, picture, camera, args.attention)
+                hands = find_hands(self.predictor, picture, camera, args.attention, seen)
         self.tell(hands)
+        if self.detector is not None:
+            print(*hints(seen, hands.joints_2d, hands.is_present), sep="\n")
         self.send(hands, self.pictures)
         self.pictures += 1
         with self.stages("draw and write"):
@@ -110,6 +118,13 @@ class Session:
                 paths += self._viewer(hands, source)
         for path in paths:
             print(f"wrote {path}")
+
+    def seen(self, picture: NDArray[np.uint8]) -> list[SeenHand]:
+        """What the detector sees, if one was asked for."""
+        if self.detector is None:
+            return []
+        with self.stages("detector"):
+            return self.detector(picture)
 
     def _viewer(self, hands: TwoHands, source: Source) -> list[Path]:
         path = self.output / f"{source.stem}.html"
@@ -128,6 +143,7 @@ class Session:
             kinds=WHOLE_VIDEO if args.save == KINDS else args.save,
             box=args.bbox,
             whole=args.whole,
+            detector=self.detector,
             smooth=args.smooth,
             show=args.show,
             most=args.frames,

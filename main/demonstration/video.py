@@ -21,6 +21,7 @@ from common.utils.stages import Stages
 from common.utils.video import VideoReader, VideoWriter
 from main.demonstration.smooth import Smoother
 from main.demonstration.sources import Source
+from main.detector import Detector
 from main.find import Tracker
 from main.predictor import Box, Predictor
 from main.result import draw
@@ -41,6 +42,7 @@ class VideoOptions:
     kinds: tuple[str, ...] = WHOLE_VIDEO
     box: Box = None
     whole: bool = False  # look at whole frames, or at the box, and nowhere else
+    detector: Detector | None = None  # helps to search
     smooth: bool = False
     show: bool = False
     most: int | None = None  # frames
@@ -52,7 +54,7 @@ class VideoRun:
 
     def __init__(self, predictor: Predictor, options: VideoOptions, stages: Stages):
         self.predictor, self.options, self.stages = predictor, options, stages
-        self.track = Tracker(predictor)
+        self.track = Tracker(predictor, options.detector)
         self.smooth = Smoother(predictor.mano) if options.smooth else None
         self.rows: list[dict[str, NDArray]] = []
         self.at_end = False  # whether the last frame was read, not only the last that was asked for
