@@ -105,7 +105,7 @@ class Trainer:
             self.train_step(batch)
             self.seconds = time.perf_counter() - start
             at_end = self.batch == len(self.loader)
-            if self.step % self.log_every == 0 or at_end:
+            if self.step % self.log_every == 0 or at_end or self.tells_to_stop():
                 self.report(bar, len(batch["img"]))
                 self.stopping = self.seen_stop  # here all processes have read the same rows
             if self.progress.timed == FORECAST:
@@ -133,6 +133,12 @@ class Trainer:
         self.step += 1
         self.batch += 1
         self.progress.step()
+
+    def tells_to_stop(self) -> bool:
+        """Whether the last step says so, which all processes hear. A GPU would have to be waited for."""
+        if self.device.type != "cpu" or not self.unread:
+            return False
+        return Reading.of(self.plain_step.names, self.unread[-1][0].tolist()).stop
 
     def read(self) -> Means:
         """Wait for the device -> means of the steps since the last time; UserError where one was not finite.

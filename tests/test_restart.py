@@ -233,7 +233,7 @@ def test_loader_processes_do_not_hear_of_ctrl_c(loader):
 
 def test_two_processes_end_together(tmp_path):
     """The signal reaches the process that started them; each of them hears of it within a step."""
-    long = settings(epochs=99, synthetic_train=400, log_every=1, picture_every=999)
+    long = settings(epochs=99, synthetic_train=400, log_every=999, picture_every=999)
     command = [sys.executable, cli.ROOT / "main" / "train.py", *TINY, *long, *output_in(tmp_path)]
     command += ["--gpu", "cpu,cpu", "--exp", "two", "--snapshot_minutes", "0.00001"]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
