@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from tests.scripts import TINY, Run, output_in, run, settings
 from tool.synthetic.make_synthetic import make_synthetic
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job's shell has switched off
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of programs that tests start: tests run two at once
 os.environ[LOCAL_PATHS_VARIABLE] = os.devnull  # the paths of a developer's machine stay out of the tests
 
