@@ -11,9 +11,11 @@ from common.utils.image import read_image
 from data.Synthetic import SyntheticStream
 from data.Synthetic import layers as shapes
 from data.Synthetic import sensor as camera
+from data.Synthetic.contrast import CONTRAST, draw_contrast, sharpened, tone_curve
 from data.Synthetic.draws import Draws
 from data.Synthetic.labels import draw_camera
 from data.Synthetic.layers import WORK, Layers, owners
+from data.Synthetic.light import DEEP, ROUND, crevices
 from data.Synthetic.objects import KINDS, Things
 from data.Synthetic.photos import ACROSS, ATLAS_FILE, TILE, TILES, Photos
 from data.Synthetic.scene import GROUPS, THING
@@ -203,3 +205,39 @@ def test_blocks_are_turned_into_cosines_and_back():
     means = torch.nn.functional.avg_pool2d(picture, 8)
     torch.testing.assert_close(parts[..., ::8, ::8], 8 * means, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(camera._of_blocks(parts, wave.t()), picture, atol=1e-5, rtol=1e-4)
+
+
+def test_contrast_keeps_black_white_and_the_order_of_tones():
+    drawn = draw_contrast(Draws(3, range(256), CONTRAST), 1.0)
+    tones = torch.linspace(0, 1, 256).expand(256, 3, 1, -1)
+    curved = tone_curve(drawn, tones)
+    torch.testing.assert_close(curved[..., [0, -1]], tones[..., [0, -1]])
+    assert curved.diff(dim=-1).min() > -1e-6
+    steeper = curved.diff(dim=-1)[..., 127] > tones.diff(dim=-1)[..., 127]
+    assert 0.7 < steeper.float().mean() < 0.9  # the share that is curved
+    even = torch.rand(256, 3, 1, 1).expand(-1, -1, 8, 8)
+    torch.testing.assert_close(sharpened(drawn, even), even)
+
+
+def test_without_contrast_nothing_changes():
+    none = draw_contrast(Draws(3, range(4), CONTRAST), 0.0)
+    picture = torch.rand(4, 3, 16, 16) * 1.2 - 0.1
+    assert torch.equal(sharpened(none, tone_curve(none, picture)), picture)
+    assert none.flush.eq(1).all() and none.shadow.eq(1).all()
+    assert none.hard.eq(0).all() and none.crevice.eq(0).all()
+
+
+def test_dark_is_what_lies_just_behind_something():
+    """Two sheets side by side, the right one 3 cm deeper; nothing covers the picture's last columns."""
+    depth = torch.full((1, 12, 40), 0.5)
+    depth[..., 16:] += 0.03
+    mask = torch.ones_like(depth, dtype=torch.bool)
+    mask[..., 34:] = False
+    pixel = mask.view(-1).nonzero().squeeze(1)
+    dark = torch.zeros(mask.numel()).index_copy_(0, pixel, crevices(depth[mask], pixel, mask)).view(12, 40)
+    assert (dark[:, :16] == 0).all()
+    # next to the edge four of nine columns are 3 cm nearer: the mean is 4/9 of 3 cm before them
+    torch.testing.assert_close(dark[:, 16], torch.full((12,), 1.0))
+    expected = (0.03 / 9 - ROUND) / (DEEP - ROUND)  # one column of nine
+    torch.testing.assert_close(dark[:, 19], torch.full((12,), expected), atol=1e-4, rtol=0)
+    assert (dark[:, 20:] < 1e-5).all()

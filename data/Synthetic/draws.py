@@ -10,7 +10,7 @@ from torch import Tensor
 TEST_SEED = 20250  # of the fixed test set; no stream to train on may use it
 # What numbers are drawn for: each has numbers of its own, so that new looks move no hand. How many uniform
 # and normal ones are kept ready per sample.
-PURPOSES = {"scene": (256, 512), "looks": (1024, 2048)}
+PURPOSES = {"scene": (256, 512), "looks": (1024, 2048), "contrast": (16, 16)}
 
 
 class Draws:

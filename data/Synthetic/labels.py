@@ -21,8 +21,8 @@ ASPECTS = (9 / 16, 0.652, 3 / 4, 1.0)  # shorter by longer side; the second is I
 NEAREST = (0.2, 0.12)  # least depth in metres of a hand's joints and of its forearm
 FOREARM = 0.25  # metres
 # Side of the crop by that of the tight box around the hands: what people and detectors cut out, whole
-# pictures, close-ups from which hands stick out; so often.
-FACTORS, FACTOR_WEIGHTS = ((1.0, 1.3), (2.0, 5.0), (0.72, 1.0)), (0.78, 0.12, 0.1)
+# pictures from near and from far, close-ups from which hands stick out; so often.
+FACTORS, FACTOR_WEIGHTS = ((1.0, 1.3), (1.3, 2.2), (2.2, 5.0), (0.72, 1.0)), (0.62, 0.18, 0.1, 0.1)
 BOX = 1.25  # side of the labelled box by that of the tight one
 
 

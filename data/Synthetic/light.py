@@ -9,11 +9,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import avg_pool2d, normalize
 
+from data.Synthetic.contrast import Contrast
 from data.Synthetic.draws import Draws
 
 SCATTER = (0.35, 0.2, 0.12)  # how far light of each colour creeps past the terminator of skin, by eye
+NEARBY = 9  # pixels a side
+ROUND, DEEP = 0.003, 0.012  # metres: a finger curves away by as much; from where on it is dark
 # By kind of light (room, hard from the side, soft): weight, spread to the sides, least and most share of sky.
 KINDS = ((0.5, 0.7, 0.25, 0.65), (0.25, 1.6, 0.1, 0.3), (0.25, 0.7, 0.6, 0.85))
 
@@ -27,9 +30,10 @@ class Lamps(NamedTuple):
     second_color: Tensor
     sky: Tensor
     gloss: Tensor
+    shadow: Tensor  # factors of the light that shadows take
 
 
-def draw_lamps(draws: Draws, strength: float) -> Lamps:
+def draw_lamps(draws: Draws, strength: float, contrast: Contrast) -> Lamps:
     """Lamps on the camera's side, mostly from above; strength 0 leaves one lamp in a room."""
     kinds = draws.tensor(KINDS)
     kind = draws.pick(kinds[:, 0]) * int(strength)
@@ -40,12 +44,14 @@ def draw_lamps(draws: Draws, strength: float) -> Lamps:
     direction = normalize(torch.cat((side, up, front), -1) + draws.normal(3, 3, std=0.15), dim=-1)
     exposure = torch.exp(draws.normal(1, 1, std=0.2) - 0.05 + draws.normal(3, 1, std=0.08))
     share = least + (most - least) * draws.uniform(1, 1)
+    share = share * (1 - contrast.hard)
     color, sky = 1.4 * exposure * (1 - share) * _warmth(draws), 1.2 * exposure * share * _warmth(draws)
     other = torch.cat((draws.normal(1, 2), draws.uniform(1, 1, low=-0.6, high=1.0)), -1)
     second = normalize(other, dim=-1).expand(-1, 3, -1)  # from anywhere, also from behind
     power = strength * draws.chance(0.4, 1, 1) * draws.uniform(1, 1, low=0.1, high=0.6)
     gloss = draws.uniform(1, 1, high=0.15).expand(-1, 3, -1)
-    return Lamps(direction, color, second, exposure * power * _warmth(draws), sky, gloss)
+    second_color = exposure * power * _warmth(draws)
+    return Lamps(direction, color, second, second_color, sky, gloss, contrast.shadow.expand(-1, 3, -1))
 
 
 def _warmth(draws: Draws) -> Tensor:
@@ -60,20 +66,22 @@ def shine(values: Tensor, albedo: Tensor, lamps: Lamps, body: Tensor) -> Tensor:
     body (P,): row of the pixel's lamp among the 3 B.
     """
     rows = torch.cat(lamps, -1).flatten(0, 1).t().contiguous().index_select(1, body)
-    lamp, color, second, second_color, sky, gloss = rows.split((3, 3, 3, 3, 3, 1))
+    lamp, color, second, second_color, sky, gloss, shadow = rows.split((3, 3, 3, 3, 3, 1, 3))
     normal = values[:3] * _dot(values[:3], values[:3]).clamp(min=1e-12).rsqrt()
-    sky_seen, lamp_seen = values[3], values[4]
+    # by colour (3,P)
+    sky_seen = (1 - (1 - values[3]) * shadow).clamp_(min=0)
+    lamp_seen = (1 - (1 - values[4]) * shadow).clamp_(min=0)
     scatter = values.new_tensor(SCATTER)[:, None]
     facing = _dot(normal, lamp)
     diffuse = ((facing + scatter) / (1 + scatter)).clamp_(min=0).mul_(lamp_seen)
     dome = sky_seen * (0.75 - 0.25 * normal[1])  # more light from above
-    light = (color * diffuse).addcmul_(sky, dome[None])
-    light.addcmul_(second_color, (_dot(normal, second).clamp_(min=0) * sky_seen)[None])
+    light = (color * diffuse).addcmul_(sky, dome)
+    light.addcmul_(second_color, _dot(normal, second).clamp_(min=0) * sky_seen)
     half = lamp - lamp.new_tensor((0.0, 0.0, 1.0))[:, None]
     glint = (_dot(normal, half) * _dot(half, half).clamp(min=1e-12).rsqrt()).clamp_(min=0)
     for _ in range(4):
         glint = glint.square_()
-    linear = (albedo * light).addcmul_(color, (glint * gloss[0] * lamp_seen)[None])
+    linear = (albedo * light).addcmul_(color, glint * gloss[0] * lamp_seen)
     # A film's shoulder instead of clipping: light skin keeps its shape in strong light.
     return (linear / (0.75 + 0.5 * linear)).clamp_(0, 1).sqrt_()
 
@@ -81,6 +89,19 @@ def shine(values: Tensor, albedo: Tensor, lamps: Lamps, body: Tensor) -> Tensor:
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     """(3,P), (3,P) -> (P,)."""
     return (a[0] * b[0]).addcmul_(a[1], b[1]).addcmul_(a[2], b[2])
+
+
+def crevices(depth: Tensor, pixel: Tensor, mask: Tensor) -> Tensor:
+    """How far each covered pixel (P,) lies behind the mean of those around it: 0 to ROUND, 1 from DEEP on.
+
+    depth (P,) metres; pixel (P,) among those of mask (B,H,W). Occlusion in the picture: it finds the gaps
+    between fingers, which are finer than the spheres.
+    """
+    covered = mask.float()
+    depths = torch.zeros_like(covered).view(-1).index_copy_(0, pixel, depth).view_as(covered)
+    around = avg_pool2d(torch.stack((depths, covered), 1), NEARBY, stride=1, padding=NEARBY // 2)
+    mean = (around[:, 0] / around[:, 1].clamp(min=1e-6)).view(-1).index_select(0, pixel)
+    return ((depth - mean - ROUND) / (DEEP - ROUND)).clamp_(0, 1)
 
 
 def occlusion(verts: Tensor, normals: Tensor, centres: Tensor, radii: Tensor, light: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ VIEWS = {
     "free": (0.0, 0.0, 0.0),
 }
 FREE = list(VIEWS).index("free")
-VIEW_WEIGHTS = (0.25, 0.38, 0.11, 0.11, 0.15)  # of "any"; people take most pictures from ahead
+VIEW_WEIGHTS = (0.25, 0.42, 0.11, 0.1, 0.12)  # of "any"; people take most pictures from ahead
 
 
 def finger_angles(draws: Draws, family: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -120,7 +120,8 @@ def view_rotation(draws: Draws, view: str, cone: float, roll: float) -> tuple[Te
     yaw, pitch, other = draws.tensor(list(VIEWS.values()))[drawn].unbind(-1)  # (B,)
     yaw = yaw + other * draws.chance(0.5)
     towards = draws.uniform(1, high=2 * math.pi)
-    tilt = rotate(towards.cos() * x + towards.sin() * y, draws.uniform(high=cone))
+    far = draws.uniform().pow(1.5)  # most people hold a camera about straight
+    tilt = rotate(towards.cos() * x + towards.sin() * y, cone * far)
     turn = rotate(z, draws.uniform(low=-roll, high=roll))
     rotation = turn @ tilt @ rotate(x, pitch) @ rotate(y, yaw)
     anywhere = rotation_6d_to_matrix(draws.normal(6))

@@ -13,11 +13,12 @@ from common.hand.joints import WRIST
 from common.utils import render
 from common.utils.geometry import IMAGE_SIZE, project
 from data.Synthetic.background import background
+from data.Synthetic.contrast import CONTRAST, Contrast, draw_contrast
 from data.Synthetic.draws import Draws
 from data.Synthetic.forearm import RINGS, Forearm, draw_sleeve
 from data.Synthetic.labels import Placed
 from data.Synthetic.layers import Material, choose
-from data.Synthetic.light import draw_lamps, occlusion, shine
+from data.Synthetic.light import crevices, draw_lamps, occlusion, shine
 from data.Synthetic.objects import Thing, Things, thing_albedo
 from data.Synthetic.people import Body
 from data.Synthetic.photos import Photos
@@ -28,7 +29,7 @@ from data.Synthetic.skin import Skin
 from data.Synthetic.stuff import cloth
 
 # What can be left out of the pictures, to learn what it is worth.
-GROUPS = ("people", "photos", "objects", "skin", "light", "sensor")
+GROUPS = ("people", "photos", "objects", "skin", "light", "sensor", CONTRAST)
 THING = 2  # number of the thing among the bodies
 DOWNWARD = ("own", "above")  # views in which a lap or a table is behind the hands
 BEHIND = 0.25  # metres from the hands back to the person's body
@@ -79,16 +80,20 @@ class Painter:
         self.blockers = torch.tensor(SHADING, device=rest.device)
         self.radii = radii[self.blockers]
 
-    def __call__(self, draws: Draws, hands: Placed, K: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures (B,3,H,W) in [0,1] and the visible share (B,2) of each hand's silhouette."""
+    def __call__(self, draws: Draws, later: Draws, hands: Placed, K: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures (B,3,H,W) in [0,1] and the visible share (B,2) of each hand's silhouette.
+
+        later: numbers for the contrast, which came last and moves nothing that is drawn for the looks.
+        """
+        contrast = draw_contrast(later, self._strength(CONTRAST))
         drawing = self.draw(draws, hands, K)
         cover = self._cover(drawing)
-        person = self._person(draws, hands, drawing, K)
-        color = self._paint(draws, hands, drawing, person, cover)
+        person = self._person(draws, hands, drawing, K, contrast.flush)
+        color = self._paint(draws, hands, drawing, person, cover, contrast)
         mask = drawing.fragments.mask
         canvas = background(draws, self.photos, person.body, mask, self.without, IMAGE_SIZE)
         canvas = canvas.reshape(-1, 3).index_copy_(0, cover.pixel, color.t()).view(-1, IMAGE_SIZE**2, 3)
-        return self.sensor(draws, canvas, self._strength("sensor")), self._visible(drawing, cover)
+        return self.sensor(draws, canvas, self._strength("sensor"), contrast), self._visible(drawing, cover)
 
     def draw(self, draws: Draws, hands: Placed, K: Tensor) -> Drawing:
         """Add the arms and a thing, project and rasterise; what does not exist leaves no pixel."""
@@ -113,9 +118,9 @@ class Painter:
         with_arm = self.arm.faces.shape[1]
         return Cover(pixel, face, picture, (face >= with_arm).long() + (face >= 2 * with_arm))
 
-    def _person(self, draws: Draws, hands: Placed, drawing: Drawing, K: Tensor) -> Person:
+    def _person(self, draws: Draws, hands: Placed, drawing: Drawing, K: Tensor, flush: Tensor) -> Person:
         """Whose hands these are: skin, clothes, and where the body is in the picture."""
-        tone = self.skin.tone(draws)
+        tone = self.skin.tone(draws) * flush
         garment = cloth(draws, 1)
         sleeve = choose(draws.chance(0.75, 1), garment, cloth(draws, 1))
         ends = torch.stack((hands.joints[:, :, WRIST], drawing.verts[:, :, -1]), 2)  # (B,2,2,3)
@@ -130,11 +135,13 @@ class Painter:
         body = Body(places[:, :, 0], places[:, :, 1], unit[:, None], down, tone[:, 0], sleeved, garment)
         return Person(tone, sleeve, body)
 
-    def _paint(self, draws: Draws, hands: Placed, drawing: Drawing, person: Person, cover: Cover) -> Tensor:
+    def _paint(
+        self, draws: Draws, hands: Placed, drawing: Drawing, person: Person, cover: Cover, contrast: Contrast
+    ) -> Tensor:
         """Display colours (3,P) of the covered pixels."""
         verts = torch.cat((drawing.verts.flatten(1, 2), drawing.thing.verts), 1)
         normals = render.vertex_normals(verts, self.faces)
-        lamps = draw_lamps(draws, self._strength("light"))
+        lamps = draw_lamps(draws, self._strength("light"), contrast)
         radii = (self.radii * hands.exists[..., None]).flatten(1)
         centres = hands.centres[:, :, self.blockers].flatten(1, 2)
         seen = occlusion(verts, normals, centres, radii, self._per_vertex(lamps.direction))
@@ -142,13 +149,15 @@ class Painter:
         coat = self.skin.coat(draws, person.tone, self.arm.dressed(drawing.sleeve), strength).flatten(1, 2)
         place = drawing.thing.place
         own = torch.cat((coat.new_zeros(*place.shape[:2], 3), place, coat.new_zeros(*place.shape[:2], 2)), -1)
-        surface = torch.cat((normals, seen, torch.cat((coat, own), 1)), -1)
+        surface = torch.cat((normals, seen, torch.cat((coat, own), 1), verts[..., 2:]), -1)
         values = render.at_pixels(drawing.fragments, self.faces, surface)[1].t().contiguous()
+        dark = crevices(values[-1], cover.pixel, drawing.fragments.mask)
+        values[3:5] *= 1 - contrast.crevice[cover.picture] * dark
         layer = self.skin.cover(draws, person.sleeve, person.body.unit, drawing.sleeve, strength).flatten(
             0, 1
         )
         hand = 2 * cover.picture + cover.body.clamp(max=1)
-        albedo = self.skin.albedo(values[5:], layer, hand)
+        albedo = self.skin.albedo(values[5:-1], layer, hand)
         held = (cover.body == THING).nonzero().squeeze(1)
         color = thing_albedo(drawing.thing, self.photos, values[8:10, held], cover.picture[held])
         albedo = albedo.index_copy_(1, held, color)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from common.utils.geometry import IMAGE_SIZE
+from data.Synthetic.contrast import Contrast, sharpened, tone_curve
 from data.Synthetic.draws import Draws
 
 GRAINS = 24  # different pictures of white noise
@@ -33,10 +34,10 @@ class Sensor:
         self.rim = (axis + axis[:, None]) / 2  # (H,W) 1 in the corners
         self.cosines = _cosines().to(device)
 
-    def __call__(self, draws: Draws, canvas: Tensor, strength: float) -> Tensor:
+    def __call__(self, draws: Draws, canvas: Tensor, strength: float, contrast: Contrast) -> Tensor:
         """Display colours (B,HW,3) -> pictures (B,3,H,W); strength 0 leaves only colours, blur and noise."""
-        picture = self._colors(draws, canvas, strength)
-        picture = _blur(picture, draws.uniform(low=0.3, high=1.0))
+        picture = tone_curve(contrast, self._colors(draws, canvas, strength))
+        picture = sharpened(contrast, _blur(picture, draws.uniform(low=0.3, high=1.0)))
         picture = _moved(draws, picture, strength)
         picture = _coarse(draws, picture, strength)
         grain = self.grain[draws.one_of(GRAINS)]

@@ -12,6 +12,7 @@ from torch.nn import functional
 from common.hand.joints import HANDS, LEFT, RIGHT, WRIST
 from common.hand.mano import ManoLayer
 from data.Synthetic import placement, poses
+from data.Synthetic.contrast import CONTRAST
 from data.Synthetic.draws import Draws
 from data.Synthetic.families import family_tables
 from data.Synthetic.interactions import ANY, family_weights, interaction_tables
@@ -114,7 +115,9 @@ class SyntheticStream:
     def batch(self, indices: Sequence[int]) -> dict:
         """The samples with these indices as one batch of raw facts (data/base.py)."""
         hands, camera = self.scene(indices)
-        picture, visible = self.painter(self.draws(indices, "looks"), hands, camera["K"])
+        picture, visible = self.painter(
+            self.draws(indices, "looks"), self.draws(indices, CONTRAST), hands, camera["K"]
+        )
         labels = make_labels(hands, camera["K"], self.mano.pose(hands.rotmat))
         return {
             "img": picture,

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from common.hand.mano import ManoLayer
 from common.utils.errors import UserError
+from data.Synthetic.contrast import CONTRAST
 from data.Synthetic.draws import TEST_SEED
 from data.Synthetic.interactions import INTERACTIONS
 from data.Synthetic.labels import Placed
@@ -81,7 +82,10 @@ class SyntheticTestSet(SyntheticStream):
             views = ", ".join(np.unique(self.scenes["view"]).tolist())
             raise UserError(f"synthetic_view={view}: the test set {name} has only the views any, {views}")
         self.rows = rows[:samples].tolist()
-        super().__init__(mano, batch_size, TEST_SEED, len(self.rows), view, rank=rank, world=world)
+        without = frozenset({CONTRAST})  # its pictures are older
+        super().__init__(
+            mano, batch_size, TEST_SEED, len(self.rows), view, rank=rank, world=world, without=without
+        )
 
     def notes(self) -> list[str]:
         """What a reader of results should know of these pictures."""
