@@ -121,3 +121,22 @@ def test_too_few_pictures_are_said(tmp_path, capsys):
     torch.save({"network": {}, "config": {"model": {}}}, snapshot)
     assert run(ship_weights, snapshot, tmp_path / "out.pth", "--calibrate", 3) == 2
     assert capsys.readouterr().err == "error: --calibrate takes 32 pictures or more\n"
+
+
+@pytest.mark.parametrize("trained", ["synthetic"], indirect=True)
+def test_the_mean_of_several_snapshots(trained, tmp_path, capsys):
+    sources = [snapshot_path(trained.folder / "model_dump", epoch) for epoch in (0, 1)]
+    third, out = tmp_path / "third.pth", tmp_path / "mean.pth"
+    snapshot = load_snapshot(sources[0])
+    torch.save({**snapshot, "network": {k: 4 * v for k, v in snapshot["network"].items()}}, third)
+    assert run(ship_weights, *sources, third, out) == 0
+    first, second = (load_snapshot(path)["network"] for path in sources)
+    shipped = load_snapshot(out)["network"]
+    for name, value in shipped.items():
+        if value.is_floating_point():
+            expected = (5 * first[name] + second[name]) / 3
+            torch.testing.assert_close(value.float(), expected, atol=1e-4, rtol=1e-3)
+    torch.save({**snapshot, "network": {"other": torch.zeros(1)}}, third)
+    capsys.readouterr()
+    assert run(ship_weights, sources[0], third, out) == 2
+    assert "different networks" in capsys.readouterr().err

@@ -1,7 +1,8 @@
-"""A training snapshot -> a small file to ship: weights in half precision, no optimizer.
+"""Training snapshots -> a small file to ship: weights in half precision, no optimizer.
 
 python tool/ship_weights.py output/lgnet_small/model_dump/snapshot_19.pth main/weights/lgnet_small.pth
 python tool/ship_weights.py IN OUT --calibrate 4096    # first make the presence probabilities honest
+python tool/ship_weights.py IN1 IN2 IN3 OUT            # the mean of networks of one origin
 """
 
 import argparse
@@ -34,13 +35,13 @@ STEPS = 100  # of the optimizer at most
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("snapshot", type=Path)
+    parser.add_argument("snapshots", type=Path, nargs="+")
     parser.add_argument("out", type=Path)
     parser.add_argument(
         "--calibrate", type=int, metavar="N", help="fit presence on N synthetic pictures of their own seed"
     )
     args = parser.parse_args()
-    snapshot = load_snapshot(args.snapshot)
+    snapshot = mean_snapshot(args.snapshots)
     shipped = {key: snapshot[key] for key in KEPT if key in snapshot}
     if args.calibrate is not None:
         if args.calibrate < BATCH:
@@ -52,6 +53,22 @@ def main() -> None:
     print(f"wrote {args.out}, {size / 1e6:.1f} MB")
     if size > LARGEST:
         print(f"that is over the {LARGEST / 1e6:.0f} MB that a shipped file may have: ship a smaller network")
+
+
+def mean_snapshot(paths: list[Path]) -> dict[str, Any]:
+    """The last snapshot with the mean of all networks' weights: a model soup (Wortsman et al. 2022)."""
+    snapshot = load_snapshot(paths[-1])
+    total = snapshot["network"]
+    for path in paths[:-1]:
+        network = load_snapshot(path)["network"]
+        if {name: value.shape for name, value in network.items()} != {k: v.shape for k, v in total.items()}:
+            raise UserError(f"{path} and {paths[-1]} are different networks: only alike ones have a mean")
+        total = {name: total[name] + value for name, value in network.items()}
+    return {**snapshot, "network": {name: mean_of(value, len(paths)) for name, value in total.items()}}
+
+
+def mean_of(total: Tensor, count: int) -> Tensor:
+    return total / count if total.is_floating_point() else total.div(count, rounding_mode="floor")
 
 
 # ---- presence ----
