@@ -18,14 +18,14 @@ from data.Synthetic.draws import Draws
 from data.Synthetic.forearm import RINGS, Forearm, draw_sleeve
 from data.Synthetic.labels import Placed
 from data.Synthetic.layers import Material, choose
-from data.Synthetic.light import crevices, draw_lamps, occlusion, shine
+from data.Synthetic.light import Lamps, crevices, draw_lamps, occlusion, shine
 from data.Synthetic.objects import Thing, Things, thing_albedo
 from data.Synthetic.people import Body
 from data.Synthetic.photos import Photos
 from data.Synthetic.placement import SHADING
 from data.Synthetic.poses import VIEWS
 from data.Synthetic.sensor import Sensor
-from data.Synthetic.skin import Skin
+from data.Synthetic.skin import PLACE, Skin
 from data.Synthetic.stuff import cloth
 
 # What can be left out of the pictures, to learn what it is worth.
@@ -61,6 +61,15 @@ class Cover(NamedTuple):
     face: Tensor  # (P,) among those of all bodies
     picture: Tensor  # (P,)
     body: Tensor  # (P,) 0, 1 or THING
+
+
+class Shown(NamedTuple):
+    """What the covered pixels show."""
+
+    normal: Tensor  # (3,P)
+    light: Tensor  # (2,P) visible share of the sky and of the lamp
+    coat: Tensor  # (7,P) as of Skin.coat
+    depth: Tensor  # (P,) metres
 
 
 class Painter:
@@ -139,29 +148,37 @@ class Painter:
         self, draws: Draws, hands: Placed, drawing: Drawing, person: Person, cover: Cover, contrast: Contrast
     ) -> Tensor:
         """Display colours (3,P) of the covered pixels."""
+        lamps = draw_lamps(draws, self._strength("light"), contrast)
+        shown = self._shown(draws, hands, drawing, person, lamps)
+        dark = contrast.crevice[cover.picture] * crevices(shown.depth, cover.pixel, drawing.fragments.mask)
+        lit = torch.cat((shown.normal, shown.light * (1 - dark)))
+        albedo = self._albedo(draws, drawing, person, cover, shown.coat)
+        return shine(lit, albedo, lamps, 3 * cover.picture + cover.body)
+
+    def _shown(self, draws: Draws, hands: Placed, drawing: Drawing, person: Person, lamps: Lamps) -> Shown:
+        """What is known of every vertex, at the covered pixels."""
         verts = torch.cat((drawing.verts.flatten(1, 2), drawing.thing.verts), 1)
         normals = render.vertex_normals(verts, self.faces)
-        lamps = draw_lamps(draws, self._strength("light"), contrast)
         radii = (self.radii * hands.exists[..., None]).flatten(1)
         centres = hands.centres[:, :, self.blockers].flatten(1, 2)
-        seen = occlusion(verts, normals, centres, radii, self._per_vertex(lamps.direction))
-        strength = self._strength("skin")
-        coat = self.skin.coat(draws, person.tone, self.arm.dressed(drawing.sleeve), strength).flatten(1, 2)
+        light = occlusion(verts, normals, centres, radii, self._per_vertex(lamps.direction))
+        dressed = self.arm.dressed(drawing.sleeve)
+        coat = self.skin.coat(draws, person.tone, dressed, self._strength("skin")).flatten(1, 2)
         place = drawing.thing.place
         own = torch.cat((coat.new_zeros(*place.shape[:2], 3), place, coat.new_zeros(*place.shape[:2], 2)), -1)
-        surface = torch.cat((normals, seen, torch.cat((coat, own), 1), verts[..., 2:]), -1)
+        surface = torch.cat((normals, light, torch.cat((coat, own), 1), verts[..., 2:]), -1)
         values = render.at_pixels(drawing.fragments, self.faces, surface)[1].t().contiguous()
-        dark = crevices(values[-1], cover.pixel, drawing.fragments.mask)
-        values[3:5] *= 1 - contrast.crevice[cover.picture] * dark
-        layer = self.skin.cover(draws, person.sleeve, person.body.unit, drawing.sleeve, strength).flatten(
-            0, 1
-        )
-        hand = 2 * cover.picture + cover.body.clamp(max=1)
-        albedo = self.skin.albedo(values[5:-1], layer, hand)
+        normal, light, coat, depth = values.split((3, 2, coat.shape[-1], 1))
+        return Shown(normal, light, coat, depth[0])
+
+    def _albedo(self, draws: Draws, drawing: Drawing, person: Person, cover: Cover, coat: Tensor) -> Tensor:
+        """Linear colours (3,P) of skin, sleeves and the thing."""
+        strength, unit = self._strength("skin"), person.body.unit
+        layer = self.skin.cover(draws, person.sleeve, unit, drawing.sleeve, strength).flatten(0, 1)
+        albedo = self.skin.albedo(coat, layer, 2 * cover.picture + cover.body.clamp(max=1))
         held = (cover.body == THING).nonzero().squeeze(1)
-        color = thing_albedo(drawing.thing, self.photos, values[8:10, held], cover.picture[held])
-        albedo = albedo.index_copy_(1, held, color)
-        return shine(values[:5], albedo, lamps, 3 * cover.picture + cover.body)
+        color = thing_albedo(drawing.thing, self.photos, coat[PLACE, held], cover.picture[held])
+        return albedo.index_copy_(1, held, color)
 
     def _per_vertex(self, values: Tensor) -> Tensor:
         """(B,3,C) of the bodies -> (B,2U+O,C) of their vertices."""

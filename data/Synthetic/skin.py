@@ -21,6 +21,7 @@ PORES, PORE = 256, 0.0005  # texels of the skin's fine texture, a power of two; 
 CUFF = 0.02  # metres
 METALS = ((0.85, 0.7, 0.35), (0.75, 0.75, 0.77), (0.07, 0.07, 0.08), (0.3, 0.18, 0.1))
 WATCHES, RINGS, GLOVES, HAIRY = 0.12, 0.08, 0.02, 0.25  # shares of people
+PLACE = slice(3, 5)  # the place on the texture, in a coat
 SMOOTH = 0.4  # where on the fingers' measure no crease is
 
 
@@ -116,7 +117,7 @@ class Skin:
 
     def albedo(self, coat: Tensor, cover: Tensor, hand: Tensor) -> Tensor:
         """Linear albedo (3,P) of pixels with interpolated coat (7,P); cover (2B,19), hand (P,)."""
-        place, measure = coat[3:5], coat[6]
+        place, measure = coat[PLACE], coat[6]
         cover = cover.t().contiguous()
         rough, crease = cover[13:15].index_select(1, hand)
         texel = (place / PORE).long().bitwise_and_(PORES - 1)  # (2,P) column, row
