@@ -31,6 +31,7 @@ class Trainer:
 
     loader: yields batches, knows len() in steps and set_epoch(epoch, batches done).
     draw(network, pred, batch) -> {name: uint8 RGB picture} for TensorBoard.
+    validate(network) -> {metric: value}, after each epoch and in every process; None: nothing is measured.
     The numbers of a step stay on the device until they are read, every `log_every` steps.
     """
 
@@ -48,8 +49,9 @@ class Trainer:
         cuda_graph: str,
         log_every: int,
         picture_every: int,
+        validate: Callable[[nn.Module], dict[str, float | None]] | None = None,
     ):
-        self.loader, self.log, self.draw = loader, log, draw
+        self.loader, self.log, self.draw, self.validate = loader, log, draw, validate
         self.plain_step, self.network, self.device = step, step.network, step.device
         self.make_step: Step = step
         if step.captured:
@@ -180,16 +182,27 @@ class Trainer:
         self.log.scalars("loss", recent, self.step)
 
     def finish_epoch(self) -> None:
-        """A line in log.txt, and one in metrics.jsonl of what was measured; the next epoch is to come."""
+        """Measure the network, if wished; lines in log.txt and metrics.jsonl; the next epoch is to come."""
         means = self.means.values()
         measured = {name: value for name, value in means.items() if value is not None}
         line = {"epoch": self.epoch, "step": self.step, "seconds": round(self.seconds, 1), **measured}
-        self.log.line(line)
         words, ahead = in_words(means), self.progress.line(self.rate)
         self.log.say(f"epoch {self.epoch}: {self.seconds:.0f} s, {words}; {ahead}")
         score = measured.get("MPVPE_mm", measured["total"])
+        if self.validate is not None:
+            line["validation"] = self.validate(self.tested)
+            self.log.say(f"epoch {self.epoch}, validation: {in_words(line['validation'])}")
+            self.log.scalars("validation", line["validation"], self.step)
+            score = line["validation"]["MPJPE"] or score
+        self.log.line(line)
         self.best = min(self.best or [score, self.epoch], [score, self.epoch])
         self.epoch, self.batch, self.seconds, self.means = self.epoch + 1, 0, 0.0, Means()
+
+    @property
+    def tested(self) -> nn.Module:
+        """The moving average where there is one."""
+        average = self.plain_step.average
+        return self.network if average is None else average.network
 
     def save(self, snapshots: Snapshots, about: dict[str, Any]) -> None:
         """A snapshot of now, which is known to be good, by the first process."""
@@ -210,9 +223,8 @@ class Trainer:
         """
         cuda = self.device.type == "cuda"
         average, scale = self.plain_step.average, self.plain_step.scale
-        tested = self.network if average is None else average.network
         return {
-            "network": tested.state_dict(),
+            "network": self.tested.state_dict(),
             "live": None if average is None else self.network.state_dict(),
             "optimizer": self.plain_step.optimizer.state_dict(),
             "loss_scale": None if scale is None else scale.state,
@@ -254,8 +266,9 @@ def evaluate(
     mano: ManoLayer,
     device: torch.device,
     consumers: Mapping[str, Callable[[dict[str, Tensor], Batch], None]],
+    title: str = "test",
 ) -> dict[str, float]:
-    """Feed every batch's predictions to the named consumers of this process.
+    """Feed every batch's predictions to the named consumers of this process; title: of the progress bar.
 
     Returns the number of "pictures", and the seconds spent on "predict" and on each consumer by its name.
     """
@@ -268,7 +281,7 @@ def evaluate(
         spent[name] += time.perf_counter() - start
         return result
 
-    for batch in tqdm(loader, desc="test", disable=rank() > 0, dynamic_ncols=True, mininterval=1):
+    for batch in tqdm(loader, desc=title, disable=rank() > 0, dynamic_ncols=True, mininterval=1):
         batch = add_targets(to_device(batch, device), mano)
         pred = timed("predict", predict, batch)
         for name, consume in consumers.items():

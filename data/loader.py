@@ -114,6 +114,7 @@ def build_loader(
     world: int = 1,
     unreadable: float = 0.01,
     log: Callable[[str], None] = print,
+    spread: int | None = None,
 ) -> EpochLoader:
     """Batches of a map-style data set, on the CPU, pinned where there is a GPU; at most as many workers
     as there are cores, which the processes of a machine share.
@@ -121,10 +122,13 @@ def build_loader(
     Training shuffles and drops the last broken batch; otherwise the order is that of the data set
     and nothing is left out but pictures that cannot be read: where they are more than the share `unreadable`
     of this process's samples, iterating raises UserError.
+    spread: only so many samples, evenly spread over the data set, the same in every epoch.
     """
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", world))  # of this machine; torchrun says so
     workers = min(workers, max(1, available_cores() // processes))
     sampler = EpochSampler(len(dataset), training, seed, rank, world)
+    if spread is not None:
+        sampler = _evenly(len(dataset), spread)[rank::world]
     loader = EpochLoader(
         dataset,
         batch_size=batch_size,
@@ -138,6 +142,11 @@ def build_loader(
     )
     loader.faults = Faults(len(sampler), unreadable, log)
     return loader
+
+
+def _evenly(length: int, count: int) -> list[int]:
+    """At most `count` indices below `length`, from the first to the last."""
+    return np.unique(np.linspace(0, length - 1, count).round().astype(int)).tolist()
 
 
 def _as_it_is(batch: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from data.Synthetic.draws import TEST_SEED
 from data.Synthetic.scene import GROUPS
 from main.config import Config, Data, Paths, Test, from_dict, override
 
+VALIDATION_SEED = 20252  # of the pictures that a training on synthetic ones is validated on
 TEST_SECTIONS = ("paths", "data", "test")  # what --set may change of a test; the rest is the snapshot's own
 TEST_DATA = Data(hands="all", hand_type_valid_only=False)  # what a test's data start from
 # data settings of how training pictures are drawn: a test set's are fixed
@@ -86,6 +87,28 @@ def _training_pictures(config: Config, mano: ManoLayer, log: Callable[[str], Non
         world=world_size(),
         unreadable=config.data.unreadable,
         log=log,
+    )
+
+
+def validation_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> Iterable[dict[str, Any]]:
+    """This process's share of `train.validate` pictures that training never shows, the same every time: of
+    the val split, evenly spread; without InterHand2.6M of the stream, with a seed of their own."""
+    train = config.train
+    if not uses_real_data(config):
+        seed = VALIDATION_SEED + (train.seed == VALIDATION_SEED)
+        return _stream(config, mano, train.batch_size, seed, train.validate, rank(), world_size())
+    # nothing of val is annotated by humans, and its boxes are the true hands' as in training
+    paths = replace(config.paths, root_net_output_path=None)
+    data = replace(config.data, subset="H+M", limit=None)
+    return build_loader(
+        _interhand(replace(config, paths=paths, data=data), mano, "val", log),
+        train.batch_size,
+        config.data.workers,
+        rank=rank(),
+        world=world_size(),
+        unreadable=config.data.unreadable,
+        log=log,
+        spread=train.validate,
     )
 
 

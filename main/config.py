@@ -145,6 +145,7 @@ class Train:
     keep: Count = 3  # snapshots: ends of epochs, besides the best one, and as many inside the one under way
     log_every: Count = 50  # steps after which their numbers are read and written
     picture_every: Count = 1000  # steps between TensorBoard pictures
+    validate: CountOrZero = 0  # pictures of their own that are measured after each epoch
     overfit: CountOrZero = 0  # train on this many fixed synthetic samples instead of the stream
 
 

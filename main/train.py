@@ -33,6 +33,7 @@ from main.config import Config, override
 from main.model import build_model, load_network
 from main.presets import PRESETS, preset
 from main.resume import continued_config, last_snapshot
+from main.validation import Validation
 
 DEFAULT = "lgnet"  # preset
 
@@ -52,10 +53,19 @@ def main() -> None:
         metavar="M",
         help="minutes between snapshots inside an epoch (train.snapshot_minutes); 0: none",
     )
+    options.add_argument(
+        "--validate",
+        nargs="?",
+        const=256,
+        metavar="N",
+        help="pictures to measure the network on after every epoch (train.validate; N is 256 if left out)",
+    )
     args = options.parse_args()
     settings = args.settings
     if args.snapshot_minutes is not None:
         settings = [*settings, f"train.snapshot_minutes={args.snapshot_minutes}"]
+    if args.validate is not None:
+        settings = [*settings, f"train.validate={args.validate}"]
     devices = parse_devices(args.gpu)
     config = override(preset(args.preset or DEFAULT), settings, prefer="train")
     folder = cli.run_folder(config, args.exp or args.preset or DEFAULT)
@@ -145,7 +155,15 @@ def build_trainer(config: Config, mano: ManoLayer, device: torch.device, log: Ru
         cuda_graph=settings.cuda_graph,
         log_every=settings.log_every,
         picture_every=settings.picture_every,
+        validate=build_validation(config, mano, device, log),
     )
+
+
+def build_validation(config: Config, mano: ManoLayer, device: torch.device, log: RunLog) -> Validation | None:
+    """What measures the network after each epoch, if anything does."""
+    if not config.train.validate:
+        return None
+    return Validation(build.validation_data(config, mano, log.say), mano, device)
 
 
 def build_step(
