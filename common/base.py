@@ -168,14 +168,15 @@ class Trainer:
         return recent
 
     def report(self, bar: tqdm, pictures: int) -> None:
-        """Progress bar, time left and TensorBoard's scalars, of the steps since the last time.
+        """Progress bar, a line of log.txt and TensorBoard's scalars, of the steps since the last time.
 
         pictures: of this process in a step.
         """
         recent = self.read().values()
         pace = (bar.format_dict["rate"] or 0) * pictures * world_size()
-        loss = f"loss {recent['total']:.3f}"
-        bar.set_postfix_str(f"{pace:.1f} pictures/s, {loss}, {self.progress.line(self.rate)}", refresh=False)
+        line = f"{pace:.1f} pictures/s, loss {recent['total']:.3f}, {self.progress.line(self.rate)}"
+        bar.set_postfix_str(line, refresh=False)
+        self.log.note(f"epoch {self.epoch}, step {self.batch} of {len(self.loader)}: {line}")
         speed = {"pictures_per_second": pace, "share_of_waiting_for_data": self.waiting.share()}
         self.log.scalars("speed", {**speed, "peak_gpu_gib": peak_gib(self.device)}, self.step)
         self.log.scalars("train", {"lr": self.rate, NORM: recent.pop(NORM)}, self.step)

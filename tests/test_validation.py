@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -130,4 +131,6 @@ def test_a_run_writes_what_it_measured(tmp_path, capsys):
     assert "epoch 1, validation: MPJPE " in capsys.readouterr().out
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     measured = [json.loads(line)["validation"] for line in lines]
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert re.search(r"epoch 0, step 2 of 2: \S+ pictures/s, loss \S+, .*, lr ", log)
     assert len(measured) == 2 and all(np.isfinite(entry["MPVPE"]) for entry in measured)

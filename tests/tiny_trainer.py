@@ -21,7 +21,7 @@ class Silent:
     def ignore(self, *entry: object) -> None:
         pass
 
-    say = scalars = line = forget = ignore
+    say = note = scalars = line = forget = ignore
 
 
 RUN = ("lr", "warmup", "log_every", "picture_every")  # settings of the whole run, not of its steps

@@ -51,6 +51,11 @@ class RunLog:
         """One line to the screen (above a progress bar) and, with the time, to log.txt."""
         if not self.quiet:
             tqdm.write(message)
+            self.note(message)
+
+    def note(self, message: str) -> None:
+        """One line, with the time, to log.txt alone."""
+        if not self.quiet:
             self._note(message)
 
     def scalars(self, group: str, values: dict[str, float | None], step: int) -> None:
