@@ -27,6 +27,7 @@ FLOORS = [
     ["main.demonstration.video"],
     ["main.demonstration.session"],
     ["main.evaluation"],
+    ["main.validation"],
     ["main.train", "main.test", "main.demo"],
 ]
 FORBIDDEN = {

@@ -127,7 +127,7 @@ def test_the_pictures_show_what_the_file_says(v2):
     """Were this to fail, today's looks hide other parts of the hands: make the set again."""
     rows = list(range(12))
     hands, camera = v2.scene(rows)
-    visible = v2.painter(v2.draws(rows, "looks"), hands, camera["K"])[1] * hands.exists
+    visible = v2.paint(rows, hands, camera["K"])[1] * hands.exists
     assert (visible - torch.tensor(v2.scenes["visible"][rows]).float()).abs().mean() < 0.02
 
 

@@ -115,9 +115,7 @@ class SyntheticStream:
     def batch(self, indices: Sequence[int]) -> dict:
         """The samples with these indices as one batch of raw facts (data/base.py)."""
         hands, camera = self.scene(indices)
-        picture, visible = self.painter(
-            self.draws(indices, "looks"), self.draws(indices, CONTRAST), hands, camera["K"]
-        )
+        picture, visible = self.paint(indices, hands, camera["K"])
         labels = make_labels(hands, camera["K"], self.mano.pose(hands.rotmat))
         return {
             "img": picture,
@@ -130,6 +128,10 @@ class SyntheticStream:
             "human_annotated": [True] * len(indices),
             "id": self._ids(indices),
         }
+
+    def paint(self, indices: Sequence[int], hands: Placed, K: Tensor) -> tuple[Tensor, Tensor]:
+        """The samples' pictures (B,3,H,W) and the visible share (B,2) of each hand's silhouette."""
+        return self.painter(self.draws(indices, "looks"), self.draws(indices, CONTRAST), hands, K)
 
     def draws(self, indices: Sequence[int], purpose: str) -> Draws:
         """The samples' own numbers for one of PURPOSES."""

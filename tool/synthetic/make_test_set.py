@@ -149,7 +149,7 @@ def measure_visible(mano: ManoLayer, name: str, scenes: dict[str, NDArray]) -> N
         for start in range(0, len(blank), BATCH):
             rows = range(start, min(start + BATCH, len(blank)))
             hands, camera = stream.scene(rows)
-            shown = stream.painter(stream.draws(rows, "looks"), hands, camera["K"])[1]
+            shown = stream.paint(rows, hands, camera["K"])[1]
             visible.append((shown * hands.exists).numpy())
     return np.concatenate(visible).astype(np.float16)
 
