@@ -194,7 +194,7 @@ class Trainer:
             line["validation"] = self.validate(self.tested)
             self.log.say(f"epoch {self.epoch}, validation: {in_words(line['validation'])}")
             self.log.scalars("validation", line["validation"], self.step)
-            score = line["validation"]["MPJPE"] or score
+            score = line["validation"].get("MPJPE") or score
         self.log.line(line)
         self.best = min(self.best or [score, self.epoch], [score, self.epoch])
         self.epoch, self.batch, self.seconds, self.means = self.epoch + 1, 0, 0.0, Means()

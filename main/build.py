@@ -10,6 +10,7 @@ from common.utils.dist import rank, world_size
 from common.utils.errors import UserError
 from data import HIC, Folder, InterHand26M, SyntheticStream, SyntheticTestSet, build_loader
 from data.augment import AugmentSettings
+from data.base import HandDataset
 from data.loader import EpochLoader, RepeatedBatches
 from data.Synthetic.draws import TEST_SEED
 from data.Synthetic.scene import GROUPS
@@ -77,16 +78,22 @@ def _training_pictures(config: Config, mano: ManoLayer, log: Callable[[str], Non
     dataset = _interhand(
         config, mano, "train", log, augment=AugmentSettings(**vars(config.augment)), seed=train.seed
     )
+    return _loader(config, dataset, train.batch_size, log, training=True, seed=train.seed)
+
+
+def _loader(
+    config: Config, dataset: HandDataset, batch_size: int, log: Callable[[str], None], **options: Any
+) -> EpochLoader:
+    """This process's share of a data set."""
     return build_loader(
         dataset,
-        train.batch_size,
+        batch_size,
         config.data.workers,
-        training=True,
-        seed=train.seed,
         rank=rank(),
         world=world_size(),
         unreadable=config.data.unreadable,
         log=log,
+        **options,
     )
 
 
@@ -100,16 +107,8 @@ def validation_data(config: Config, mano: ManoLayer, log: Callable[[str], None])
     # nothing of val is annotated by humans, and its boxes are the true hands' as in training
     paths = replace(config.paths, root_net_output_path=None)
     data = replace(config.data, subset="H+M", limit=None)
-    return build_loader(
-        _interhand(replace(config, paths=paths, data=data), mano, "val", log),
-        train.batch_size,
-        config.data.workers,
-        rank=rank(),
-        world=world_size(),
-        unreadable=config.data.unreadable,
-        log=log,
-        spread=train.validate,
-    )
+    dataset = _interhand(replace(config, paths=paths, data=data), mano, "val", log)
+    return _loader(config, dataset, train.batch_size, log, spread=train.validate)
 
 
 def test_config(snapshot: dict[str, Any], settings: list[str]) -> Config:
@@ -124,7 +123,6 @@ def test_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> It
     """This process's share of the test split, of HIC or a folder, or of the fixed synthetic test set;
     `ids()` names all of it, `select(ids)` gives samples once more, `notes()` says what results need."""
     paths, limit = config.paths, config.data.limit
-    batch_size = config.test.batch_size
     if is_synthetic(config):
         return _synthetic_test_set(config, mano)
     if paths.hic_path:
@@ -133,15 +131,7 @@ def test_data(config: Config, mano: ManoLayer, log: Callable[[str], None]) -> It
         dataset = Folder(paths.folder_path, limit=limit, log=log)
     else:
         dataset = _interhand(config, mano, config.test.split, log)
-    return build_loader(
-        dataset,
-        batch_size,
-        config.data.workers,
-        rank=rank(),
-        world=world_size(),
-        unreadable=config.data.unreadable,
-        log=log,
-    )
+    return _loader(config, dataset, config.test.batch_size, log)
 
 
 def _synthetic_test_set(config: Config, mano: ManoLayer) -> SyntheticTestSet:

@@ -36,6 +36,7 @@ from main.resume import continued_config, last_snapshot
 from main.validation import Validation
 
 DEFAULT = "lgnet"  # preset
+OPTIONS = ("snapshot_minutes", "validate")  # settings of Train with an option of their own
 
 
 def main() -> None:
@@ -61,11 +62,11 @@ def main() -> None:
         help="pictures to measure the network on after every epoch (train.validate; N is 256 if left out)",
     )
     args = options.parse_args()
-    settings = args.settings
-    if args.snapshot_minutes is not None:
-        settings = [*settings, f"train.snapshot_minutes={args.snapshot_minutes}"]
-    if args.validate is not None:
-        settings = [*settings, f"train.validate={args.validate}"]
+    given = {name: getattr(args, name) for name in OPTIONS}
+    settings = [
+        *args.settings,
+        *(f"train.{name}={value}" for name, value in given.items() if value is not None),
+    ]
     devices = parse_devices(args.gpu)
     config = override(preset(args.preset or DEFAULT), settings, prefer="train")
     folder = cli.run_folder(config, args.exp or args.preset or DEFAULT)

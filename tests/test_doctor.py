@@ -32,6 +32,7 @@ def test_data_in_counts(capsys, interhand):
         count = len(json.loads(file.read_text())["annotations"])
         assert f"InterHand2.6M {split}: {count:,} annotations" in printed
     assert printed.count(f"picture in {interhand / 'images'}") == 2
+    assert printed.count("joints alone: switched off") == 2  # the settings reach both
 
 
 def test_all_that_is_wrong_is_said_at_once(capsys, tmp_path):

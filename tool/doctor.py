@@ -11,6 +11,11 @@ import shutil
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # without the packages these cannot be imported
+    from common.hand.mano import ManoLayer
+    from main.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -19,7 +24,7 @@ INSTALL = "pip install -r requirements.txt"
 OTHER_NAMES = {"opencv-python-headless": ("opencv-python", "opencv-contrib-python")}  # do as well
 OPTIONAL = {  # packages that one part needs
     "mediapipe": "demo.py --detector mediapipe",
-    "onnxruntime": "demo.py --onnx",
+    "onnxruntime": "demo.py --checkpoint X.onnx",
     "onnx": "tool/export_onnx.py",
     "pytest": "the tests",
 }
@@ -44,13 +49,13 @@ class Doctor:
 def main() -> None:
     doctor = Doctor()
     try:
-        config = wanted_config()
+        configs = wanted_configs()
     except ImportError as error:  # the packages say why
-        config = None
+        configs = {}
         doctor.complains("code", error, INSTALL)
     look_at_packages(doctor)
-    if config is not None and not doctor.to_do:
-        look_inside(doctor, config)
+    if not doctor.to_do:
+        look_inside(doctor, configs)
     if doctor.to_do:
         print("\nto do:")
         for number, mend in enumerate(doctor.to_do, 1):
@@ -63,7 +68,7 @@ def main() -> None:
 
 def look_at_packages(doctor: Doctor) -> None:
     """Python, and the packages of requirements.txt."""
-    doctor.says("python", f"{platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores")
+    doctor.says("python", f"{platform.python_version()} on {platform.platform()}")
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").split()
     for name, least in (line.split(">=") for line in lines):
         found = version_of(name)
@@ -93,25 +98,32 @@ def numbers(version: str) -> list[int]:
 # ---- with our own code, which needs the packages ----
 
 
-def wanted_config():
-    """What train.py would start from."""
-    from main import cli
+def wanted_configs() -> "dict[str, Config]":
+    """What train.py and test.py would start from."""
+    from dataclasses import replace
+
+    from main import build, cli
     from main.config import override
     from main.presets import preset
 
     options = cli.parser(__doc__)
     options.add_argument("--preset", default="lgnet")
     args = options.parse_args()
-    return override(preset(args.preset), args.settings, prefer="train")
+    start = preset(args.preset)
+    return {
+        "training": override(start, args.settings, prefer="train"),
+        "test": override(replace(start, data=build.TEST_DATA), args.settings, prefer="train"),
+    }
 
 
-def look_inside(doctor: Doctor, config) -> None:
+def look_inside(doctor: Doctor, configs: "dict[str, Config]") -> None:
     """Code, devices, hand model, weights, data, disk."""
     from common.hand.mano import load_mano
     from common.utils.checkpoint import git_commit, load_snapshot
     from common.utils.errors import UserError
     from main import cli
 
+    config = configs["training"]
     doctor.says("code", f"{ROOT}, commit {git_commit(ROOT)}")
     file = cli.local_paths_file()
     doctor.says(
@@ -124,13 +136,13 @@ def look_inside(doctor: Doctor, config) -> None:
         doctor.says("weights", f"{weights}, {weights.stat().st_size / 1e6:.1f} MB")
     except UserError as error:
         doctor.complains("weights", error, f"git checkout {weights.relative_to(ROOT)}")
-    mano = load_mano(None)
     try:
         mano = load_mano(config.paths.smplx_path)
         doctor.says("hand model", f"{mano.name} (smplx_path = {config.paths.smplx_path or 'not set'})")
     except UserError as error:
+        mano = load_mano(None)
         doctor.complains("hand model", error)
-    look_at_data(doctor, config, mano)
+    look_at_data(doctor, configs, mano)
     look_at_disks(doctor, config)
     if not doctor.to_do:
         tell_what_next(config)
@@ -140,6 +152,7 @@ def look_at_devices(doctor: Doctor) -> None:
     import torch
 
     from common.training.step import autocast_type
+    from data.loader import available_cores
 
     for number in range(torch.cuda.device_count()):
         about = torch.cuda.get_device_properties(number)
@@ -149,29 +162,28 @@ def look_at_devices(doctor: Doctor) -> None:
         built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
         doctor.says("GPU", f"none that torch ({built}) sees; everything runs on the CPU")
     kind = autocast_type("auto", torch.device("cpu"))
-    doctor.says("CPU", f"{torch.get_num_threads()} threads, trains in {'float32' if kind is None else kind}")
+    doctor.says("CPU", f"{available_cores()} cores, trains in {'float32' if kind is None else kind}")
 
 
-def look_at_data(doctor: Doctor, config, mano) -> None:
+def look_at_data(doctor: Doctor, configs: "dict[str, Config]", mano: "ManoLayer") -> None:
     """What is trained and tested on: files, annotations, fits and pictures, in counts."""
-    from dataclasses import replace
-
     from common.utils.errors import UserError
     from main import build
 
-    splits = {
-        "training": (build.describe_data, build.training_data, config),
-        "test": (build.describe_test_data, build.test_data, replace(config, data=build.TEST_DATA)),
+    uses = {
+        "training": (build.describe_data, build.training_data),
+        "test": (build.describe_test_data, build.test_data),
     }
-    for name, (describe, read, settings) in splits.items():
+    for name, (describe, read) in uses.items():
         try:
-            doctor.says(name, describe(settings))
-            read(settings, mano, lambda line: doctor.says("", line))
+            doctor.says(name, describe(configs[name]))
+            if not build.is_synthetic(configs[name]):  # of which nothing lies on a disk
+                read(configs[name], mano, lambda line: doctor.says("", line))
         except UserError as error:
             doctor.complains(name, error)
 
 
-def look_at_disks(doctor: Doctor, config) -> None:
+def look_at_disks(doctor: Doctor, config: "Config") -> None:
     """Where runs and caches are written."""
     places = {"output_dir": ROOT / config.paths.output_dir}
     if config.paths.cache_dir:
@@ -188,7 +200,7 @@ def look_at_disks(doctor: Doctor, config) -> None:
             doctor.says("disk", words)
 
 
-def tell_what_next(config) -> None:
+def tell_what_next(config: "Config") -> None:
     from main import build
 
     print("\nnothing is missing; next:")
